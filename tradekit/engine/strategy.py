@@ -1,0 +1,271 @@
+"""What a strategy is, and what it is shown.
+
+Three forms, from the simplest:
+
+* open loop, ``weights(panel) -> (T, N)``: row d is what to hold after bar d closed and may use bars <= d only;
+* event style, ``on_bar(view) -> (N,)`` weights: called once a bar with everything known by then and nothing later;
+* closed loop, ``decide(view, portfolios, state) -> Targets``: sees its own positions, for many portfolios at once.
+
+All three are sized at the close of d and filled at d+1 by the same kernel.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+
+from tradekit.errors import StrategyError
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from numpy.typing import NDArray
+
+    from tradekit.market.execution import ExecutionModel
+    from tradekit.market.features import FeatureSpec
+    from tradekit.market.kernel import Book
+    from tradekit.market.panel import Bools, Floats, Panel, Times
+
+
+@runtime_checkable
+class Strategy(Protocol):
+    """An open-loop strategy: target weights from bars alone."""
+
+    name: str
+
+    def fit(self, train: Panel) -> Self:
+        """Learn from ``train`` only and return the fitted strategy; return self when there is nothing to learn."""
+
+    def weights(self, panel: Panel) -> Floats:
+        """Return (T, N) target weights; row d uses bars <= d; NaN leaves a position alone."""
+
+
+@runtime_checkable
+class EventStrategy(Protocol):
+    """A strategy written as a callback per bar."""
+
+    name: str
+
+    def fit(self, train: Panel) -> Self:
+        """As for Strategy."""
+
+    def on_bar(self, view: View) -> Floats:
+        """Return (N,) target weights after the newest bar of ``view``; NaN leaves a position alone."""
+
+
+@runtime_checkable
+class ClosedLoop(Protocol):
+    """A strategy that sees its own portfolios, stepped in lockstep over all of them.
+
+    Attributes:
+        name: shown in every result.
+        sleeves: True: every symbol is a portfolio of its own with an equal share of the cash (n = 1); False: one
+            portfolio holds all symbols (n = N).
+    """
+
+    name: str
+    sleeves: bool
+
+    def fit(self, train: Panel) -> Self:
+        """As for Strategy."""
+
+    def start(self, portfolios: int) -> Any:
+        """Return the memory of ``portfolios`` portfolios at the start of a run; ``decide`` changes it in place."""
+
+    def decide(self, view: View, portfolios: Portfolios, state: Any) -> Targets:
+        """Return what each portfolio wants after the newest bar of ``view``."""
+
+
+@runtime_checkable
+class KeepsExtras(Protocol):
+    """A closed loop that reports what it recorded on the way, such as chosen and executed actions."""
+
+    def extras(self, state: Any, portfolios: slice) -> dict[str, Any]:
+        """Return arrays by name, for the portfolios of one scenario; they become ``Ledger.extras``."""
+
+
+AnyStrategy = Strategy | EventStrategy | ClosedLoop
+
+
+class Targets(NamedTuple):
+    """What B portfolios want: (B, n) weights, or signed share quantities to trade when ``are_shares``.
+
+    NaN leaves a position alone; so does 0 shares.
+    """
+
+    values: Floats
+    are_shares: bool = False
+
+
+class Portfolios:
+    """Read-only state of B portfolios of n positions at the close of the newest bar."""
+
+    def __init__(self, book: Book, fills: Floats) -> None:
+        self._book, self._fills = book, fills
+        for name in ("cash", "equity", "peak", "shares", "average_cost", "held", "column"):
+            array = getattr(book, name).view()
+            array.setflags(write=False)
+            setattr(self, name, array)
+
+    cash: Floats
+    """(B,) dollars."""
+    equity: Floats
+    """(B,) dollars at the last marks."""
+    peak: Floats
+    """(B,) highest equity so far."""
+    shares: Floats
+    """(B, n) signed shares held."""
+    average_cost: Floats
+    """(B, n) dollars paid per share held, costs included; 0 when flat."""
+    held: NDArray[np.int64]
+    """(B, n) bars since the position was entered; 0 when flat."""
+    column: NDArray[np.int64]
+    """(B,) panel column of each portfolio's first position."""
+
+    def __len__(self) -> int:
+        return len(self._book.cash)
+
+    @property
+    def pending(self) -> Floats:
+        """(B, n) signed shares ordered and not yet filled."""
+        return self._book.due.sum(axis=1)
+
+    @property
+    def fills(self) -> Floats:
+        """(B, n, FILL_COLUMNS) what happened in the newest bar to the orders that were due in it."""
+        return self._fills
+
+
+class View:
+    """Everything known at the close of one bar. It holds no later bar.
+
+    Arrays have ``bar + 1`` rows, the newest last.
+    """
+
+    def __init__(self, panel: Panel, bar: int, tables: dict[str, Floats] | None = None) -> None:
+        self._panel, self.bar, self._tables = panel, bar, tables
+        self.symbols = panel.symbols
+
+    @property
+    def panel(self) -> Panel:
+        """The bars so far as a panel."""
+        return self._panel[: self.bar + 1]
+
+    @property
+    def timestamp(self) -> np.datetime64:
+        """Open of the newest bar."""
+        stamp: np.datetime64 = self._panel.timestamps[self.bar]
+        return stamp
+
+    @property
+    def timestamps(self) -> Times:
+        """(bar + 1,)."""
+        return self._panel.timestamps[: self.bar + 1]
+
+    @property
+    def open(self) -> Floats:
+        """(bar + 1, N)."""
+        return self._panel.open[: self.bar + 1]
+
+    @property
+    def high(self) -> Floats:
+        """(bar + 1, N)."""
+        return self._panel.high[: self.bar + 1]
+
+    @property
+    def low(self) -> Floats:
+        """(bar + 1, N)."""
+        return self._panel.low[: self.bar + 1]
+
+    @property
+    def close(self) -> Floats:
+        """(bar + 1, N)."""
+        return self._panel.close[: self.bar + 1]
+
+    @property
+    def volume(self) -> Floats:
+        """(bar + 1, N)."""
+        return self._panel.volume[: self.bar + 1]
+
+    @property
+    def mark(self) -> Floats:
+        """(N,) last known close."""
+        marks: Floats = self._panel.mark[self.bar]
+        return marks
+
+    @property
+    def tradable(self) -> Bools:
+        """(N,) whether each symbol traded in the newest bar."""
+        flags: Bools = self._panel.tradable[self.bar]
+        return flags
+
+    def features(self, spec: FeatureSpec) -> Floats:
+        """Return (N, F) features of the newest bar, each a function of its last ``spec.lookback`` bars only."""
+        if self._tables is None:
+            first = max(0, self.bar + 1 - spec.lookback)
+            return spec.compute(self._panel[first : self.bar + 1])[-1]
+        if spec.content_hash not in self._tables:
+            self._tables[spec.content_hash] = spec.compute(self._panel)
+        row: Floats = self._tables[spec.content_hash][self.bar]
+        return row
+
+
+class EventAdapter:
+    """An event-style strategy as a closed loop over portfolios of all symbols."""
+
+    sleeves = False
+
+    def __init__(self, strategy: EventStrategy) -> None:
+        self.name, self._strategy = strategy.name, strategy
+
+    def fit(self, train: Panel) -> EventAdapter:
+        """Fit the wrapped strategy."""
+        return EventAdapter(self._strategy.fit(train))
+
+    def start(self, portfolios: int) -> None:
+        """Keep no memory: an event strategy is a function of its view."""
+
+    def decide(self, view: View, portfolios: Portfolios, state: None) -> Targets:
+        """Ask once and give every portfolio the same weights."""
+        weights = np.asarray(self._strategy.on_bar(view), dtype=np.float64)
+        if weights.shape != (len(view.symbols),):
+            raise StrategyError(f"{self.name}: on_bar answered shape {weights.shape}, expected ({len(view.symbols)},)")
+        return Targets(np.broadcast_to(weights, (len(portfolios), len(weights))).copy())
+
+
+def is_open_loop(strategy: AnyStrategy) -> bool:
+    """Return whether the strategy's targets depend on bars alone and come as one table."""
+    return not hasattr(strategy, "decide") and not hasattr(strategy, "on_bar")
+
+
+def checked_weights(name: str, weights: Floats, panel: Panel, execution: ExecutionModel) -> Floats:
+    """Return ``weights`` as a contiguous float64 (T, N) table.
+
+    Raises:
+        StrategyError: wrong shape, infinite, or a row that asks for more than the whole equity.
+    """
+    table = np.ascontiguousarray(weights, dtype=np.float64)
+    if table.shape != (len(panel), len(panel.symbols)):
+        expected = (len(panel), len(panel.symbols))
+        raise StrategyError(f"{name}: weights have shape {table.shape}, expected {expected} (bars, symbols)")
+    if np.isinf(table).any():
+        row, column = np.argwhere(np.isinf(table))[0]
+        raise StrategyError(
+            f"{name}: weight of {panel.symbols[column]} at {panel.timestamps[row]} is infinite; "
+            "use a finite fraction of equity, or NaN to leave the position alone"
+        )
+    gross = np.nansum(np.abs(table), axis=1)
+    if (gross > 1.0 + 1e-9).any():
+        row = int(np.argmax(gross > 1.0 + 1e-9))
+        raise StrategyError(
+            f"{name}: weights at {panel.timestamps[row]} add up to {gross[row]:.4f} of equity; leverage is not "
+            "modelled, so scale each row to 1 or less"
+        )
+    if not execution.allow_short and (table < 0.0).any():
+        row, column = np.argwhere(table < 0.0)[0]
+        raise StrategyError(
+            f"{name}: weight of {panel.symbols[column]} at {panel.timestamps[row]} is negative; set allow_short = true "
+            "in the execution settings or clip at 0"
+        )
+    return table
