@@ -1,0 +1,1 @@
+"""Drives a strategy through the market."""

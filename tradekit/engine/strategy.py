@@ -129,7 +129,8 @@ class Portfolios:
     @property
     def pending(self) -> Floats:
         """(B, n) signed shares ordered and not yet filled."""
-        return self._book.due.sum(axis=1)
+        total: Floats = self._book.due.sum(axis=1)
+        return total
 
     @property
     def fills(self) -> Floats:
@@ -204,7 +205,8 @@ class View:
         """Return (N, F) features of the newest bar, each a function of its last ``spec.lookback`` bars only."""
         if self._tables is None:
             first = max(0, self.bar + 1 - spec.lookback)
-            return spec.compute(self._panel[first : self.bar + 1])[-1]
+            newest: Floats = spec.compute(self._panel[first : self.bar + 1])[-1]
+            return newest
         if spec.content_hash not in self._tables:
             self._tables[spec.content_hash] = spec.compute(self._panel)
         row: Floats = self._tables[spec.content_hash][self.bar]

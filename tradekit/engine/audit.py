@@ -1,0 +1,226 @@
+"""The causality audit: change the future, and demand that no past decision moves.
+
+Bars after a cut are replaced by futures that differ as much as prices can: far higher, far lower, noisy, and none at
+all. Every decision up to the cut must stay bit-identical. A strategy that peeks, centres a window, normalises over the
+whole history, back-fills or resamples across the cut cannot pass.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from tradekit.engine.simulate import as_closed_loop, simulate
+from tradekit.engine.strategy import AnyStrategy, ClosedLoop, Portfolios, Strategy, Targets, View, is_open_loop
+from tradekit.errors import CausalityError
+from tradekit.market.costs import CostModel
+from tradekit.market.execution import ExecutionModel
+from tradekit.market.panel import FIELDS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from tradekit.market.panel import Floats, Panel
+
+HISTORY, FUTURE = 256, 32
+PRICES = ("open", "high", "low", "close")
+
+
+class Violation(NamedTuple):
+    """The first decision that moved when only later bars did.
+
+    column: the data column whose future alone moves it, or ``history length`` when only cutting the future off does.
+    """
+
+    timestamp: str
+    symbol: str
+    column: str
+    before: float
+    after: float
+
+
+@dataclass(frozen=True)
+class AuditReport:
+    """What the audit saw.
+
+    Attributes:
+        strategy: its name.
+        passed: no decision moved.
+        cuts: cuts tried.
+        bars_checked: decisions compared, in bars.
+        first_violation: the earliest offending decision of the first cut that shows one.
+        lookback_holds: whether decisions computed from the last ``lookback`` bars equal those from all history; None
+            when the strategy declares no lookback or is closed loop.
+        warm_up_bars: history, by doubling, that the newest decision needs until it no longer depends on where history
+            starts; None when that was not found within the bars at hand.
+        note: what a reader should know, such as that the strategy never asked for anything.
+    """
+
+    strategy: str
+    passed: bool
+    cuts: int
+    bars_checked: int
+    first_violation: Violation | None = None
+    lookback_holds: bool | None = None
+    warm_up_bars: int | None = None
+    note: str = ""
+
+    def require(self) -> None:
+        """Raise CausalityError, naming the first offending bar, unless the audit passed."""
+        if self.first_violation is not None:
+            bad = self.first_violation
+            raise CausalityError(
+                f"{self.strategy} uses the future: its decision for {bad.symbol} at {bad.timestamp} changes from "
+                f"{bad.before:.6g} to {bad.after:.6g} when only later bars of {bad.column} change"
+            )
+
+
+def audit(strategy: AnyStrategy, panel: Panel, *, cuts: int = 8) -> AuditReport:
+    """Audit ``strategy``, already fitted, on ``panel``.
+
+    Args:
+        strategy: any of the three forms.
+        panel: at least four bars.
+        cuts: places, spread evenly over the panel, where the future is changed; each is tried with several futures.
+
+    Returns:
+        the report; it does not raise on a violation (``AuditReport.require`` does).
+    """
+    lookback = getattr(strategy, "lookback", None)
+    history = None if lookback is None else max(HISTORY, 2 * lookback)
+    first_cut = min(len(panel) - 2, max(1, lookback or 1))
+    rows = np.unique(np.linspace(first_cut, len(panel) - 2, cuts).astype(int))
+    checked, asked, violation = 0, False, None
+    for cut in rows:
+        first = 0 if history is None else max(0, cut + 1 - history)
+        piece = panel[first : min(len(panel), cut + 1 + FUTURE)]
+        base = decisions(strategy, piece, cut - first)
+        checked += len(base)
+        asked |= bool(np.isfinite(base).any())
+        violation = _find(strategy, piece, base, cut - first)
+        if violation is not None:
+            break
+    holds, warm_up = (None, None) if violation or not is_open_loop(strategy) else _warm_up(strategy, panel, lookback)
+    return AuditReport(
+        strategy=strategy.name,
+        passed=violation is None,
+        cuts=len(rows),
+        bars_checked=checked,
+        first_violation=violation,
+        lookback_holds=holds,
+        warm_up_bars=warm_up,
+        note="" if asked else "the strategy asked for nothing on these bars, so nothing was tested",
+    )
+
+
+def decisions(strategy: AnyStrategy, panel: Panel, last: int) -> Floats:
+    """Return (last + 1, K) what the strategy decided after each bar up to row ``last`` of ``panel``.
+
+    Open loop: target weights. Closed loop: what ``decide`` answered, portfolio after portfolio, with the portfolios
+    moving on as a backtest moves them.
+    """
+    if is_open_loop(strategy):
+        assert isinstance(strategy, Strategy)
+        return np.asarray(strategy.weights(panel), dtype=np.float64)[: last + 1]
+    tape = _Tape(as_closed_loop(strategy))
+    simulate(tape, panel, CostModel(), ExecutionModel(), records=False, stop=min(len(panel), last + 2))
+    return np.array(tape.rows[: last + 1])
+
+
+class _Tape:
+    """A closed loop that keeps what it answered."""
+
+    def __init__(self, strategy: ClosedLoop) -> None:
+        self.name, self.sleeves, self._strategy = strategy.name, strategy.sleeves, strategy
+        self.rows: list[Floats] = []
+
+    def fit(self, train: Panel) -> _Tape:
+        return self
+
+    def start(self, portfolios: int) -> Any:
+        return self._strategy.start(portfolios)
+
+    def decide(self, view: View, portfolios: Portfolios, state: Any) -> Targets:
+        targets = self._strategy.decide(view, portfolios, state)
+        self.rows.append(np.array(targets.values, dtype=np.float64).ravel())
+        return targets
+
+
+def futures(panel: Panel, cut: int, columns: tuple[str, ...] = FIELDS) -> Iterator[Panel]:
+    """Yield copies of ``panel`` whose bars after row ``cut`` are far higher, far lower, and noisy in ``columns``.
+
+    The benchmark's future changes along with close.
+    """
+    later = np.arange(len(panel)) > cut
+    noise = np.random.default_rng(cut)
+    for factor in (3.0, 1.0 / 3.0, None):
+        scale = np.exp(noise.normal(0.0, 0.2, panel.close.shape)) if factor is None else factor
+        changed = {
+            name: np.where(later[:, None], getattr(panel, name) * scale, getattr(panel, name))
+            for name in columns
+            if name in panel.columns
+        }
+        if "close" in columns:
+            shift = noise.normal(0.0, 0.05, len(panel)) if factor is None else np.log(factor) / 10
+            changed["benchmark_returns"] = np.where(later, panel.benchmark_returns + shift, panel.benchmark_returns)
+        yield replace(panel, **changed)
+
+
+def _find(strategy: AnyStrategy, panel: Panel, base: Floats, cut: int) -> Violation | None:
+    """Return the earliest decision up to ``cut`` that some future moves."""
+    for future in futures(panel, cut):
+        moved = _first_difference(base, decisions(strategy, future, cut))
+        if moved is not None:
+            return _violation(strategy, panel, base, cut, moved)
+    if len(panel) > cut + 1:
+        short = decisions(strategy, panel[: cut + 1], cut)  # a closed loop does not decide after its last bar
+        moved = _first_difference(base[: len(short)], short)
+        if moved is not None:
+            return _named(panel, moved, "history length")
+    return None
+
+
+def _violation(
+    strategy: AnyStrategy, panel: Panel, base: Floats, cut: int, moved: tuple[int, int, float, float]
+) -> Violation:
+    for column in FIELDS:
+        if column in panel.columns:
+            for future in futures(panel, cut, (column,)):
+                alone = _first_difference(base, decisions(strategy, future, cut))
+                if alone is not None and alone[0] <= moved[0]:
+                    return _named(panel, alone, column)
+    return _named(panel, moved, "several columns together")
+
+
+def _named(panel: Panel, moved: tuple[int, int, float, float], column: str) -> Violation:
+    row, position, before, after = moved
+    return Violation(str(panel.timestamps[row]), panel.symbols[position % len(panel.symbols)], column, before, after)
+
+
+def _first_difference(base: Floats, other: Floats) -> tuple[int, int, float, float] | None:
+    same = (base == other) | (np.isnan(base) & np.isnan(other))
+    if same.all():
+        return None
+    row, position = np.argwhere(~same)[0]
+    return int(row), int(position), float(base[row, position]), float(other[row, position])
+
+
+def _warm_up(strategy: AnyStrategy, panel: Panel, lookback: int | None) -> tuple[bool | None, int | None]:
+    """Return whether the declared lookback suffices, and the shortest history that gives the newest decision."""
+    last = len(panel) - 1
+    full = decisions(strategy, panel, last)[-1]
+
+    def same(history: int) -> bool:
+        row = decisions(strategy, panel[max(0, last + 1 - history) :], min(history, last + 1) - 1)[-1]
+        return bool(np.array_equal(row, full, equal_nan=True))
+
+    holds = None if lookback is None else same(lookback)
+    history = 1
+    while history < len(panel):
+        if same(history):
+            return holds, history
+        history *= 2
+    return holds, None

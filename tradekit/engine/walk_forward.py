@@ -1,0 +1,340 @@
+"""Walk-forward: learn on one slice, be judged on the next, and stitch the judged slices into one ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from tradekit.engine.audit import AuditReport, audit
+from tradekit.engine.simulate import DEFAULT_CASH, Run, as_closed_loop, run_table, simulate
+from tradekit.engine.strategy import (
+    AnyStrategy,
+    ClosedLoop,
+    KeepsExtras,
+    Portfolios,
+    Strategy,
+    Targets,
+    View,
+    checked_weights,
+    is_open_loop,
+)
+from tradekit.engine.windows import Window, Windowing
+from tradekit.errors import StrategyError, TradekitError
+from tradekit.market.costs import CostModel
+from tradekit.market.execution import ExecutionModel
+
+if TYPE_CHECKING:
+    from tradekit.engine.ledger import Ledger
+    from tradekit.market.panel import Floats, Panel
+
+Progress = Callable[[int, int, str], None]
+
+
+class WindowResult(NamedTuple):
+    """One window of one strategy: rows ``first <= t < last`` of its ledger, and why it failed if it did.
+
+    A failed window holds cash.
+    """
+
+    window: Window
+    first: int
+    last: int
+    failure: str | None
+
+
+@dataclass(frozen=True)
+class StrategyRun:
+    """One strategy's out-of-sample record.
+
+    Attributes:
+        name, kind: of the strategy.
+        ledger: the stitched test slices; None when the strategy was skipped.
+        windows: per window.
+        scored_from: first ledger row whose return may count; a policy's own training bars lie before it.
+        audit: the causality audit of the fitted strategy.
+        skipped: why it could not run.
+    """
+
+    name: str
+    kind: str
+    ledger: Ledger | None
+    windows: tuple[WindowResult, ...] = ()
+    scored_from: int = 0
+    audit: AuditReport | None = None
+    skipped: str | None = None
+
+
+@dataclass(frozen=True)
+class WalkForward:
+    """Every strategy on the same windows, costs and execution."""
+
+    panel: Panel
+    windowing: Windowing
+    runs: tuple[StrategyRun, ...]
+    costs: CostModel
+    execution: ExecutionModel
+    cash: float
+
+    @property
+    def scored_from(self) -> int:
+        """First ledger row on which all strategies can be compared."""
+        return max((run.scored_from for run in self.runs if run.ledger is not None), default=0)
+
+    def run(self, name: str) -> StrategyRun:
+        """Return the run of the strategy called ``name``."""
+        return next(run for run in self.runs if run.name == name)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A strategy fitted in every window, ready to run under any costs and latency.
+
+    Attributes:
+        strategy: as given.
+        fitted: one per window; None where fitting failed.
+        failures: one per window.
+        table: (T, N) stitched weights of an open-loop strategy, else None.
+        driver: the closed loop that switches policy at each window, else None.
+    """
+
+    strategy: AnyStrategy
+    windows: tuple[Window, ...]
+    fitted: tuple[AnyStrategy | None, ...]
+    failures: tuple[str | None, ...]
+    table: Floats | None = None
+    driver: ClosedLoop | None = None
+
+    def run(
+        self, panel: Panel, costs: Sequence[CostModel], execution: ExecutionModel, cash: float, records: bool = True
+    ) -> list[Ledger]:
+        """Return one out-of-sample ledger per cost scenario."""
+        start, stop = self.windows[0].test_start, self.windows[-1].test_stop
+        if self.table is not None:
+            return run_table(
+                self.strategy.name, self.table, Run(panel, costs, execution, cash, start, stop, records, None)
+            )
+        assert self.driver is not None
+        return simulate(self.driver, panel, list(costs), execution, cash, start=start, stop=stop, records=records)
+
+
+def walk_forward(
+    strategies: AnyStrategy | Sequence[AnyStrategy],
+    panel: Panel,
+    windowing: Windowing | None = None,
+    costs: CostModel | None = None,
+    execution: ExecutionModel | None = None,
+    cash: float = DEFAULT_CASH,
+    *,
+    audit: bool = True,
+    progress: Progress | None = None,
+) -> WalkForward:
+    """Judge strategies on bars they have not learnt from.
+
+    In every window each strategy is fitted on the train slice alone and asked for decisions in the test slice; the test
+    slices are stitched and run once, so that positions carry from one to the next unless ``windowing.carry`` says
+    otherwise.
+
+    Args:
+        strategies: one, or several with distinct names.
+        panel: all bars.
+        windowing: default: ``Windowing.for_panel``.
+        costs: one model; default: the ``realistic`` preset.
+        execution: default: fills at the next open, or the next close of close-only data.
+        cash: dollars at the start, > 0.
+        audit: change the future and demand unchanged decisions, for every strategy.
+        progress: called with (done, in all, label).
+
+    Raises:
+        StrategyError: two strategies of one name, or a strategy answers nonsense.
+        ConfigError: no window fits the bars.
+    """
+    several = list(strategies) if isinstance(strategies, Sequence) else [strategies]
+    demand_distinct(several)
+    windowing = windowing or Windowing.for_panel(panel)
+    windows = windowing.cut(panel)
+    costs, execution = costs or CostModel(), execution or ExecutionModel()
+    runs = []
+    for done, strategy in enumerate(several):
+        if progress:
+            progress(done, len(several), strategy.name)
+        runs.append(_run(strategy, panel, windows, windowing, costs, execution, cash, audit))
+    if progress:
+        progress(len(several), len(several), "done")
+    return WalkForward(panel, windowing, tuple(runs), costs, execution, cash)
+
+
+def demand_distinct(strategies: Sequence[AnyStrategy]) -> None:
+    """Raise StrategyError when two strategies share a name."""
+    names = [strategy.name for strategy in strategies]
+    for name in names:
+        if names.count(name) > 1:
+            raise StrategyError(f"two strategies are called {name!r}; give each a name of its own")
+
+
+def _run(
+    strategy: AnyStrategy,
+    panel: Panel,
+    windows: Sequence[Window],
+    windowing: Windowing,
+    costs: CostModel,
+    execution: ExecutionModel,
+    cash: float,
+    with_audit: bool,
+) -> StrategyRun:
+    kind = getattr(strategy, "kind", "custom")
+    unfit = reason_to_skip(strategy, panel, windows)
+    if unfit:
+        return StrategyRun(strategy.name, kind, None, skipped=unfit)
+    prepared = prepare(strategy, panel, windows, windowing, execution)
+    ledger = prepared.run(panel, [costs], execution, cash)[0]
+    start = windows[0].test_start
+    results = tuple(
+        WindowResult(window, window.test_start - start, window.test_stop - start, failure)
+        for window, failure in zip(windows, prepared.failures, strict=True)
+    )
+    report = _audit(prepared, panel) if with_audit else None
+    return StrategyRun(strategy.name, kind, ledger, results, scored_from(strategy, ledger), report)
+
+
+def reason_to_skip(strategy: AnyStrategy, panel: Panel, windows: Sequence[Window]) -> str | None:
+    """Return why ``strategy`` cannot be judged on these bars, or None."""
+    if hasattr(strategy, "check"):
+        try:
+            strategy.check(panel)
+        except TradekitError as error:
+            return str(error)
+    seen = getattr(strategy, "seen_end", None)
+    last = panel.timestamps[windows[-1].test_stop - 1]
+    if seen is not None and panel.timestamps[windows[-1].test_stop - 2] <= seen:
+        return f"it was trained on bars up to {seen}, and the last bar here is {last}; test on later bars"
+    return None
+
+
+def scored_from(strategy: AnyStrategy, ledger: Ledger) -> int:
+    """Return the first ledger row whose return the strategy has not seen in training."""
+    seen = getattr(strategy, "seen_end", None)
+    if seen is None:
+        return 0
+    return int(np.searchsorted(ledger.timestamps, np.datetime64(seen, "ns"), side="right"))
+
+
+def prepare(
+    strategy: AnyStrategy, panel: Panel, windows: Sequence[Window], windowing: Windowing, execution: ExecutionModel
+) -> Prepared:
+    """Fit ``strategy`` in every window and stitch what it decides in the test slices."""
+    fitted, failures = [], []
+    for window in windows:
+        train = panel[window.train_start : window.train_stop]
+        one, failure = _attempt(partial(strategy.fit, train))
+        fitted.append(one)
+        failures.append(failure)
+    prepared = Prepared(strategy, tuple(windows), tuple(fitted), tuple(failures))
+    if is_open_loop(strategy):
+        table, failures = _stitch(prepared, panel, execution)
+        if windowing.carry == "flatten":
+            for window in windows:
+                table[window.test_stop - 1] = 0.0
+        return Prepared(strategy, tuple(windows), tuple(fitted), tuple(failures), table=table)
+    driver: ClosedLoop = _Switch(prepared, windowing.carry == "flatten")
+    if windowing.carry == "carry" and all(one is strategy for one in fitted):
+        driver = as_closed_loop(strategy)
+    return Prepared(strategy, tuple(windows), tuple(fitted), tuple(failures), driver=driver)
+
+
+def _attempt(ask: Callable[[], Any]) -> tuple[Any, str | None]:
+    """Return what a user's strategy answers, or why it failed: its window fails by name, the rest goes on."""
+    try:
+        return ask(), None
+    except StrategyError:
+        raise  # not an accident in one window but an answer that can never be right
+    except Exception as error:  # noqa: BLE001 - a strategy is foreign code and may raise anything
+        return None, f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def _stitch(prepared: Prepared, panel: Panel, execution: ExecutionModel) -> tuple[Floats, list[str | None]]:
+    """Return (T, N) weights that hold each window's decisions in its test rows, and what failed.
+
+    A strategy with nothing to learn is asked once for all test rows, so that "buy once" means once.
+    """
+    table = np.full((len(panel), len(panel.symbols)), np.nan)
+    strategy, windows, failures = prepared.strategy, prepared.windows, list(prepared.failures)
+    if all(one is strategy for one in prepared.fitted):
+        first, last = windows[0].test_start, windows[-1].test_stop
+        whole = windows[0]._replace(test_stop=last)
+        table[first:last] = _rows(strategy, panel, whole, execution)
+        return table, failures
+    for k, window in enumerate(windows):
+        one, weights = prepared.fitted[k], None
+        rows = slice(window.test_start, window.test_stop)
+        if one is not None:
+            weights, failures[k] = _attempt(partial(_rows, one, panel, window, execution))
+        table[rows] = 0.0 if failures[k] is not None else weights
+    return table, failures
+
+
+def _rows(strategy: AnyStrategy, panel: Panel, window: Window, execution: ExecutionModel) -> Floats:
+    """Return the decisions of the test rows, from bars that reach back by the strategy's lookback and end with the test."""
+    assert isinstance(strategy, Strategy)
+    lookback = getattr(strategy, "lookback", None)
+    first = window.train_start if lookback is None else max(0, window.test_start + 1 - lookback)
+    piece = panel[first : window.test_stop]
+    return checked_weights(strategy.name, strategy.weights(piece), piece, execution)[window.test_start - first :]
+
+
+class _Switch:
+    """A closed loop that asks, at each bar, the strategy fitted for the window the bar lies in."""
+
+    def __init__(self, prepared: Prepared, flatten: bool) -> None:
+        self.name = prepared.strategy.name
+        self._loops = [None if one is None else as_closed_loop(one) for one in prepared.fitted]
+        self._starts = np.array([window.test_start for window in prepared.windows])
+        self._ends = {window.test_stop - 1 for window in prepared.windows} if flatten else set()
+        self.sleeves = as_closed_loop(prepared.strategy).sleeves
+
+    def fit(self, train: Panel) -> _Switch:
+        return self
+
+    def start(self, portfolios: int) -> _SwitchState:
+        return _SwitchState(portfolios)
+
+    def decide(self, view: View, portfolios: Portfolios, state: _SwitchState) -> Targets:
+        k = int(np.searchsorted(self._starts, view.bar, side="right")) - 1
+        loop = self._loops[k]
+        if loop is None or view.bar in self._ends:
+            return Targets(np.zeros(portfolios.shares.shape))
+        if state.window != k:
+            state.window, state.memory = k, loop.start(state.portfolios)
+            state.past.append(state.memory)
+        return loop.decide(view, portfolios, state.memory)
+
+    def extras(self, state: _SwitchState, portfolios: slice) -> dict[str, Any]:
+        parts = [
+            loop.extras(memory, portfolios)
+            for loop, memory in zip([one for one in self._loops if one is not None], state.past, strict=False)
+            if isinstance(loop, KeepsExtras)
+        ]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
+
+
+@dataclass
+class _SwitchState:
+    portfolios: int
+    window: int = -1
+    memory: Any = None
+    past: list[Any] = field(default_factory=list)
+
+
+def _audit(prepared: Prepared, panel: Panel) -> AuditReport | None:
+    """Audit the last fitted strategy on the bars it was judged on, with a lookback of history before them."""
+    strategy = next((one for one in reversed(prepared.fitted) if one is not None), None)
+    if strategy is None:
+        return None
+    refitted = strategy is not prepared.strategy
+    window = prepared.windows[-1]
+    first = window.test_start if refitted else prepared.windows[0].test_start
+    begin = max(0, first - (getattr(strategy, "lookback", None) or first))
+    return audit(strategy, panel[begin : window.test_stop])
