@@ -8,12 +8,22 @@ whole history, back-fills or resamples across the cut cannot pass.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from tradekit.engine.simulate import as_closed_loop, simulate
-from tradekit.engine.strategy import AnyStrategy, ClosedLoop, Portfolios, Strategy, Targets, View, is_open_loop
+from tradekit.engine.strategy import (
+    AnyStrategy,
+    ClosedLoop,
+    Portfolios,
+    Strategy,
+    Targets,
+    View,
+    attempt,
+    is_open_loop,
+)
 from tradekit.errors import CausalityError
 from tradekit.market.costs import CostModel
 from tradekit.market.execution import ExecutionModel
@@ -78,29 +88,32 @@ class AuditReport:
             )
 
 
-def audit(strategy: AnyStrategy, panel: Panel, *, cuts: int = 8) -> AuditReport:
+def audit(strategy: AnyStrategy, panel: Panel, *, cuts: int = 8, start: int = 0) -> AuditReport:
     """Audit ``strategy``, already fitted, on ``panel``.
 
     Args:
         strategy: any of the three forms.
         panel: at least four bars.
         cuts: places, spread evenly over the panel, where the future is changed; each is tried with several futures.
+        start: row of the first decision; earlier bars are history. A declared lookback is honoured on top.
 
     Returns:
         the report; it does not raise on a violation (``AuditReport.require`` does).
     """
     lookback = getattr(strategy, "lookback", None)
     history = None if lookback is None else max(HISTORY, 2 * lookback)
-    first_cut = min(len(panel) - 2, max(1, lookback or 1))
+    start = max(start, (lookback or 1) - 1)
+    first_cut = min(len(panel) - 2, start + 1 if lookback else max(start + 1, min(len(panel) // 4, HISTORY)))
     rows = np.unique(np.linspace(first_cut, len(panel) - 2, cuts).astype(int))
     checked, asked, violation = 0, False, None
     for cut in rows:
         first = 0 if history is None else max(0, cut + 1 - history)
         piece = panel[first : min(len(panel), cut + 1 + FUTURE)]
-        base = decisions(strategy, piece, cut - first)
+        begin = max(start, first + (lookback or 1) - 1) - first
+        base = decisions(strategy, piece, cut - first, begin)
         checked += len(base)
         asked |= bool(np.isfinite(base).any())
-        violation = _find(strategy, piece, base, cut - first)
+        violation = _find(strategy, piece, base, cut - first, begin)
         if violation is not None:
             break
     holds, warm_up = (None, None) if violation or not is_open_loop(strategy) else _warm_up(strategy, panel, lookback)
@@ -116,18 +129,18 @@ def audit(strategy: AnyStrategy, panel: Panel, *, cuts: int = 8) -> AuditReport:
     )
 
 
-def decisions(strategy: AnyStrategy, panel: Panel, last: int) -> Floats:
-    """Return (last + 1, K) what the strategy decided after each bar up to row ``last`` of ``panel``.
+def decisions(strategy: AnyStrategy, panel: Panel, last: int, start: int = 0) -> Floats:
+    """Return (last + 1 - start, K) what the strategy decided after each bar ``start <= t <= last`` of ``panel``.
 
     Open loop: target weights. Closed loop: what ``decide`` answered, portfolio after portfolio, with the portfolios
     moving on as a backtest moves them.
     """
     if is_open_loop(strategy):
         assert isinstance(strategy, Strategy)
-        return np.asarray(strategy.weights(panel), dtype=np.float64)[: last + 1]
+        return np.asarray(strategy.weights(panel), dtype=np.float64)[start : last + 1]
     tape = _Tape(as_closed_loop(strategy))
-    simulate(tape, panel, CostModel(), ExecutionModel(), records=False, stop=min(len(panel), last + 2))
-    return np.array(tape.rows[: last + 1])
+    simulate(tape, panel, CostModel(), ExecutionModel(), start=start, records=False, stop=min(len(panel), last + 2))
+    return np.array(tape.rows)
 
 
 class _Tape:
@@ -169,35 +182,37 @@ def futures(panel: Panel, cut: int, columns: tuple[str, ...] = FIELDS) -> Iterat
         yield replace(panel, **changed)
 
 
-def _find(strategy: AnyStrategy, panel: Panel, base: Floats, cut: int) -> Violation | None:
+def _find(strategy: AnyStrategy, panel: Panel, base: Floats, cut: int, begin: int) -> Violation | None:
     """Return the earliest decision up to ``cut`` that some future moves."""
     for future in futures(panel, cut):
-        moved = _first_difference(base, decisions(strategy, future, cut))
+        moved = _first_difference(base, decisions(strategy, future, cut, begin))
         if moved is not None:
-            return _violation(strategy, panel, base, cut, moved)
+            return _violation(strategy, panel, base, cut, begin, moved)
     if len(panel) > cut + 1:
-        short = decisions(strategy, panel[: cut + 1], cut)  # a closed loop does not decide after its last bar
+        short = decisions(strategy, panel[: cut + 1], cut, begin)  # a closed loop does not decide after its last bar
         moved = _first_difference(base[: len(short)], short)
         if moved is not None:
-            return _named(panel, moved, "history length")
+            return _named(panel, begin, moved, "history length")
     return None
 
 
 def _violation(
-    strategy: AnyStrategy, panel: Panel, base: Floats, cut: int, moved: tuple[int, int, float, float]
+    strategy: AnyStrategy, panel: Panel, base: Floats, cut: int, begin: int, moved: tuple[int, int, float, float]
 ) -> Violation:
     for column in FIELDS:
         if column in panel.columns:
             for future in futures(panel, cut, (column,)):
-                alone = _first_difference(base, decisions(strategy, future, cut))
+                alone = _first_difference(base, decisions(strategy, future, cut, begin))
                 if alone is not None and alone[0] <= moved[0]:
-                    return _named(panel, alone, column)
-    return _named(panel, moved, "several columns together")
+                    return _named(panel, begin, alone, column)
+    return _named(panel, begin, moved, "several columns together")
 
 
-def _named(panel: Panel, moved: tuple[int, int, float, float], column: str) -> Violation:
+def _named(panel: Panel, begin: int, moved: tuple[int, int, float, float], column: str) -> Violation:
     row, position, before, after = moved
-    return Violation(str(panel.timestamps[row]), panel.symbols[position % len(panel.symbols)], column, before, after)
+    return Violation(
+        str(panel.timestamps[begin + row]), panel.symbols[position % len(panel.symbols)], column, before, after
+    )
 
 
 def _first_difference(base: Floats, other: Floats) -> tuple[int, int, float, float] | None:
@@ -214,8 +229,9 @@ def _warm_up(strategy: AnyStrategy, panel: Panel, lookback: int | None) -> tuple
     full = decisions(strategy, panel, last)[-1]
 
     def same(history: int) -> bool:
-        row = decisions(strategy, panel[max(0, last + 1 - history) :], min(history, last + 1) - 1)[-1]
-        return bool(np.array_equal(row, full, equal_nan=True))
+        piece = panel[max(0, last + 1 - history) :]
+        rows, failure = attempt(partial(decisions, strategy, piece, len(piece) - 1))  # too short a history may raise
+        return failure is None and bool(np.array_equal(rows[-1], full, equal_nan=True))
 
     holds = None if lookback is None else same(lookback)
     history = 1

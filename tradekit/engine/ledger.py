@@ -10,12 +10,12 @@ import numpy as np
 
 from tradekit.market import kernel
 from tradekit.market.costs import TERMS, CostModel
-from tradekit.market.execution import ExecutionModel
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from tradekit.market.execution import ExecutionModel
     from tradekit.market.panel import Floats, Panel, Times
 
 ORDER = np.dtype(
@@ -33,7 +33,8 @@ ORDER = np.dtype(
     ]
 )
 """One order: decision and fill row of the ledger's timestamps, portfolio (the sleeve; 0 in a basket), symbol column,
-signed shares requested and filled, reference and fill price, cost by term in dollars, reason flags (0: filled whole)."""
+signed shares requested and filled, reference and fill price, cost by term in dollars, reason flags (0: filled
+whole)."""
 
 REASONS = {
     kernel.CASH_LIMITED: "cash_limited",
@@ -131,7 +132,7 @@ class Ledger:
         """(T, N) signed shares held at each close."""
         moves = np.zeros((len(self.equity), len(self.symbols)))
         np.add.at(moves, (self.orders["fill_bar"], self.orders["symbol"]), self.orders["quantity"])
-        return np.cumsum(moves, axis=0)
+        return np.round(np.cumsum(moves, axis=0), 9)  # shares come in billionths; sums of floats do not
 
     @cached_property
     def traded(self) -> Floats:

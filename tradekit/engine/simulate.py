@@ -86,8 +86,8 @@ def simulate(
 ) -> Ledger | list[Ledger]:
     """Run ``strategy`` over the bars ``start <= t < stop`` of ``panel``.
 
-    The first decision is made after bar ``start`` closed and fills at ``start + 1``; bars before ``start`` are history that the
-    strategy may look at. Open-loop strategies run all scenarios in one kernel call, closed-loop ones in lockstep with
+    The first decision is made after bar ``start`` closed and fills at ``start + 1``; bars before ``start`` are history
+    that the strategy may look at, as many as its ``lookback`` says, all when it says nothing. Open-loop strategies run all scenarios in one kernel call, closed-loop ones in lockstep with
     one ``decide`` call per bar for every portfolio of every scenario.
 
     Args:
@@ -98,7 +98,8 @@ def simulate(
         cash: dollars at the start, > 0.
         start: row of the first decision.
         stop: row after the last bar; default: all.
-        records: keep order records; without them a Ledger has equity and cash only and thousands of scenarios are cheap.
+        records: keep order records; without them a Ledger has equity and cash only, and thousands of scenarios are
+            cheap.
         progress: called with (bars done, bars in all) by closed-loop runs.
 
     Raises:
@@ -127,8 +128,12 @@ def as_closed_loop(strategy: AnyStrategy) -> ClosedLoop:
 
 def _open_loop(strategy: AnyStrategy, run: Run) -> list[Ledger]:
     assert isinstance(strategy, Strategy)
-    weights = checked_weights(strategy.name, strategy.weights(run.panel), run.panel, run.execution)
-    return run_table(strategy.name, weights, run)
+    lookback = getattr(strategy, "lookback", None)
+    first = 0 if lookback is None else max(0, run.start + 1 - lookback)
+    piece = run.panel[first : run.stop]
+    table = np.full(run.panel.close.shape, np.nan)
+    table[first : run.stop] = checked_weights(strategy.name, strategy.weights(piece), piece, run.execution)
+    return run_table(strategy.name, table, run)
 
 
 def run_table(name: str, weights: Floats, run: Run) -> list[Ledger]:

@@ -18,7 +18,7 @@ import numpy as np
 from tradekit.errors import StrategyError
 
 if TYPE_CHECKING:
-    from typing import Self
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
@@ -34,7 +34,7 @@ class Strategy(Protocol):
 
     name: str
 
-    def fit(self, train: Panel) -> Self:
+    def fit(self, train: Panel) -> Strategy:
         """Learn from ``train`` only and return the fitted strategy; return self when there is nothing to learn."""
 
     def weights(self, panel: Panel) -> Floats:
@@ -47,7 +47,7 @@ class EventStrategy(Protocol):
 
     name: str
 
-    def fit(self, train: Panel) -> Self:
+    def fit(self, train: Panel) -> EventStrategy:
         """As for Strategy."""
 
     def on_bar(self, view: View) -> Floats:
@@ -67,7 +67,7 @@ class ClosedLoop(Protocol):
     name: str
     sleeves: bool
 
-    def fit(self, train: Panel) -> Self:
+    def fit(self, train: Panel) -> ClosedLoop:
         """As for Strategy."""
 
     def start(self, portfolios: int) -> Any:
@@ -271,3 +271,13 @@ def checked_weights(name: str, weights: Floats, panel: Panel, execution: Executi
             "in the execution settings or clip at 0"
         )
     return table
+
+
+def attempt(ask: Callable[[], Any]) -> tuple[Any, str | None]:
+    """Return what a user's strategy answers, or why it failed: its window fails by name, the rest goes on."""
+    try:
+        return ask(), None
+    except StrategyError:
+        raise  # not an accident in one window but an answer that can never be right
+    except Exception as error:  # noqa: BLE001 - a strategy is foreign code and may raise anything
+        return None, f"{type(error).__name__}: {error}".splitlines()[0]

@@ -19,6 +19,7 @@ from tradekit.engine.strategy import (
     Strategy,
     Targets,
     View,
+    attempt,
     checked_weights,
     is_open_loop,
 )
@@ -189,8 +190,10 @@ def _run(
     unfit = reason_to_skip(strategy, panel, windows)
     if unfit:
         return StrategyRun(strategy.name, kind, None, skipped=unfit)
-    prepared = prepare(strategy, panel, windows, windowing, execution)
-    ledger = prepared.run(panel, [costs], execution, cash)[0]
+    done, failure = attempt(partial(_judge, strategy, panel, windows, windowing, costs, execution, cash))
+    if failure is not None:
+        return StrategyRun(strategy.name, kind, None, skipped=f"it raised {failure}")
+    prepared, ledger = done
     start = windows[0].test_start
     results = tuple(
         WindowResult(window, window.test_start - start, window.test_stop - start, failure)
@@ -198,6 +201,19 @@ def _run(
     )
     report = _audit(prepared, panel) if with_audit else None
     return StrategyRun(strategy.name, kind, ledger, results, scored_from(strategy, ledger), report)
+
+
+def _judge(
+    strategy: AnyStrategy,
+    panel: Panel,
+    windows: Sequence[Window],
+    windowing: Windowing,
+    costs: CostModel,
+    execution: ExecutionModel,
+    cash: float,
+) -> tuple[Prepared, Ledger]:
+    prepared = prepare(strategy, panel, windows, windowing, execution)
+    return prepared, prepared.run(panel, [costs], execution, cash)[0]
 
 
 def reason_to_skip(strategy: AnyStrategy, panel: Panel, windows: Sequence[Window]) -> str | None:
@@ -229,7 +245,7 @@ def prepare(
     fitted, failures = [], []
     for window in windows:
         train = panel[window.train_start : window.train_stop]
-        one, failure = _attempt(partial(strategy.fit, train))
+        one, failure = attempt(partial(strategy.fit, train))
         fitted.append(one)
         failures.append(failure)
     prepared = Prepared(strategy, tuple(windows), tuple(fitted), tuple(failures))
@@ -243,16 +259,6 @@ def prepare(
     if windowing.carry == "carry" and all(one is strategy for one in fitted):
         driver = as_closed_loop(strategy)
     return Prepared(strategy, tuple(windows), tuple(fitted), tuple(failures), driver=driver)
-
-
-def _attempt(ask: Callable[[], Any]) -> tuple[Any, str | None]:
-    """Return what a user's strategy answers, or why it failed: its window fails by name, the rest goes on."""
-    try:
-        return ask(), None
-    except StrategyError:
-        raise  # not an accident in one window but an answer that can never be right
-    except Exception as error:  # noqa: BLE001 - a strategy is foreign code and may raise anything
-        return None, f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def _stitch(prepared: Prepared, panel: Panel, execution: ExecutionModel) -> tuple[Floats, list[str | None]]:
@@ -271,13 +277,13 @@ def _stitch(prepared: Prepared, panel: Panel, execution: ExecutionModel) -> tupl
         one, weights = prepared.fitted[k], None
         rows = slice(window.test_start, window.test_stop)
         if one is not None:
-            weights, failures[k] = _attempt(partial(_rows, one, panel, window, execution))
+            weights, failures[k] = attempt(partial(_rows, one, panel, window, execution))
         table[rows] = 0.0 if failures[k] is not None else weights
     return table, failures
 
 
 def _rows(strategy: AnyStrategy, panel: Panel, window: Window, execution: ExecutionModel) -> Floats:
-    """Return the decisions of the test rows, from bars that reach back by the strategy's lookback and end with the test."""
+    """Return the decisions of the test rows, from bars that begin a lookback before them and end with them."""
     assert isinstance(strategy, Strategy)
     lookback = getattr(strategy, "lookback", None)
     first = window.train_start if lookback is None else max(0, window.test_start + 1 - lookback)
@@ -337,4 +343,4 @@ def _audit(prepared: Prepared, panel: Panel) -> AuditReport | None:
     window = prepared.windows[-1]
     first = window.test_start if refitted else prepared.windows[0].test_start
     begin = max(0, first - (getattr(strategy, "lookback", None) or first))
-    return audit(strategy, panel[begin : window.test_stop])
+    return audit(strategy, panel[begin : window.test_stop], start=first - begin)

@@ -26,7 +26,9 @@ class Window(NamedTuple):
 
 @dataclass(frozen=True)
 class Windowing:
-    """How the bars are cut into train and test slices, counted in sessions. Test slices join up: no bar is judged twice.
+    """How the bars are cut into train and test slices, counted in sessions.
+
+    Test slices join up: no bar is judged twice, and none is left out.
 
     Attributes:
         train_sessions: sessions to learn from.

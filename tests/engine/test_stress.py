@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.panels import BuyOnce, Table, random_panel
+from tradekit.engine.simulate import simulate
+from tradekit.engine.stress import MULTIPLES, Scenario, default_scenarios, stress
+from tradekit.engine.walk_forward import walk_forward
+from tradekit.engine.windows import Windowing
+from tradekit.errors import ConfigError
+from tradekit.market.costs import CostModel
+from tradekit.market.execution import ExecutionModel
+
+WINDOWS = Windowing(train_sessions=50, test_sessions=20)
+
+
+def test_every_cell_equals_the_run_it_stands_for() -> None:
+    panel = random_panel(130, 3)
+    scenarios = [
+        Scenario("base", "base"),
+        Scenario("slip", "costs", slippage_shock=1.5),
+        Scenario("all", "costs", cost_shock=2.0),
+        Scenario("late", "latency", latency_bars=2),
+    ]
+    result = stress([Table(0.3), BuyOnce()], panel, scenarios, WINDOWS)
+    model = CostModel()
+    for name, costs, latency in (
+        ("base", model, 0),
+        ("slip", model.shocked(1.5), 0),
+        ("all", model.scaled(2.0), 0),
+        ("late", model, 2),
+    ):
+        alone = walk_forward(Table(0.3), panel, WINDOWS, costs, ExecutionModel(latency_bars=latency)).runs[0].ledger
+        cell = result.cell("table", name).ledger
+        assert alone is not None
+        assert cell is not None
+        np.testing.assert_array_equal(cell.equity, alone.equity)
+        assert cell.cost_model == costs
+
+
+def test_a_replay_is_learnt_just_before_and_judged_on_its_dates() -> None:
+    panel = random_panel(200, 2)
+    start, end = str(panel.timestamps[100])[:10], str(panel.timestamps[139])[:10]
+    cell = stress(BuyOnce(), panel, [Scenario("fall", "replay", start=start, end=end)], WINDOWS).cells[0]
+    assert cell.ledger is not None
+    by_hand = simulate(BuyOnce(), panel[100:140])
+    np.testing.assert_array_equal(cell.ledger.equity, by_hand.equity)
+
+
+@pytest.mark.parametrize(
+    ("start", "end"), [("2000-03-24", "2002-10-09"), ("2030-01-01", "2030-06-01"), ("2010-01-10", "2010-02-01")]
+)
+def test_a_replay_the_data_does_not_cover_is_listed_with_the_reason(start: str, end: str) -> None:
+    cell = stress(BuyOnce(), random_panel(200, 2), [Scenario("gone", "replay", start=start, end=end)], WINDOWS).cells[0]
+    assert cell.ledger is None
+    assert "the data covers 2010-01-04 to 2010-07-22" in str(cell.skipped)
+
+
+def test_a_policy_is_not_replayed_on_bars_it_was_trained_on() -> None:
+    panel = random_panel(200, 2)
+    policy = Table(0.2, "policy")
+    policy.seen_end = panel.timestamps[120]  # type: ignore[attr-defined]
+    start, end = str(panel.timestamps[100])[:10], str(panel.timestamps[139])[:10]
+    cell = stress(policy, panel, [Scenario("fall", "replay", start=start, end=end)], WINDOWS).cells[0]
+    assert cell.ledger is None
+    assert str(cell.skipped).startswith("seen:")
+
+
+def test_break_even_lies_where_the_edge_dies() -> None:
+    # Prices rise 0.1 % a bar; turning over half the equity each bar is paid for in proportion to costs.
+    flat = random_panel(130, 1)
+    close = 100.0 * 1.001 ** np.arange(130.0)[:, None]
+    panel = replace(flat, open=close, high=close, low=close, close=close)
+    churn = Table(np.tile([[0.2], [0.7]], (40, 1)), "churn")
+    linear = CostModel(commission_bps=0.0, spread_bps=3.0, slippage_bps=0.0, impact_coefficient=0.0)
+    result = stress([churn, BuyOnce()], panel, [Scenario("base", "base")], WINDOWS, linear)
+    multiple = result.break_even["churn"]["over_cash"]
+    assert multiple is not None
+
+    def gain(factor: float) -> float:
+        ledger = walk_forward(churn, panel, WINDOWS, linear.scaled(factor), audit=False).runs[0].ledger
+        assert ledger is not None
+        return ledger.total_return
+
+    assert gain(multiple * 0.97) > 0.0 > gain(multiple * 1.03)
+    assert result.break_even["churn"]["over_buy_and_hold"] == 0.0
+    assert result.break_even["buy_and_hold"] == {"over_cash": None, "over_buy_and_hold": None}
+    assert MULTIPLES[-1] == 30.0
+
+
+def test_default_scenarios_cover_costs_latency_and_history() -> None:
+    scenarios = default_scenarios(slippage_shock=1.5)
+    assert scenarios[0].kind == "base"
+    assert scenarios[1].name == "slippage x1.5"
+    assert scenarios[1].costs(CostModel()) == CostModel().shocked(1.5)
+    assert {s.kind for s in scenarios} == {"base", "costs", "latency", "replay"}
+    assert sum(s.kind == "replay" for s in scenarios) == 4
+
+
+@pytest.mark.parametrize(
+    ("settings", "word"),
+    [
+        ({"name": "a", "kind": "cost"}, "choose base, costs"),
+        ({"name": "a", "kind": "costs", "cost_shok": 2}, "did you mean cost_shock"),
+        ({"name": "a", "kind": "costs", "cost_shock": -1}, "0 or more"),
+        ({"name": "a", "kind": "replay", "start": "2020-01-01"}, "start and end"),
+        ({"kind": "base"}, "lacks 'name'"),
+    ],
+)
+def test_a_bad_scenario_is_named(settings: dict[str, object], word: str) -> None:
+    with pytest.raises(ConfigError, match=word):
+        Scenario.from_dict(settings)
+
+
+def test_two_scenarios_of_one_name_are_refused() -> None:
+    with pytest.raises(ConfigError, match="share a name: base"):
+        stress(Table(0.1), random_panel(130, 1), [Scenario("base", "base"), Scenario("base", "base")], WINDOWS)
