@@ -1,0 +1,51 @@
+# Everything runs in .venv, which is made from requirements.lock. PYTHON=/path/to/python3.11 picks the interpreter.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+# Small arrays on few cores: threads inside a library only take cores from each other.
+export OMP_NUM_THREADS := 1
+export MKL_NUM_THREADS := 1
+export OPENBLAS_NUM_THREADS := 1
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help setup demo test check bench lock browser clean
+
+help: ## say what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(INSTALLED) ## make .venv from requirements.lock
+
+$(INSTALLED): requirements.lock pyproject.toml scripts/install.sh
+	scripts/install.sh $(VENV)
+	@touch $@
+
+demo: setup ## train, backtest, stress and paper-trade in build/demo
+	scripts/demo.sh build/demo
+
+test: setup browser check ## every check and every test
+	pytest
+
+check: setup ## lint, formatting, types, layers
+	ruff check
+	ruff format --check
+	mypy
+	lint-imports
+
+bench: setup ## time the hot paths
+	python -m bench
+
+lock: ## resolve pyproject.toml afresh into requirements.lock
+	scripts/lock.sh
+
+browser:
+	@scripts/browser.sh
+
+clean: ## remove the environment and everything built
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
