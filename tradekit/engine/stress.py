@@ -127,6 +127,7 @@ class Stress:
     break_even: per strategy, the multiple of all costs at which its final equity no longer exceeds cash
     (``over_cash``) and buy-and-hold at the same multiple (``over_buy_and_hold``). 0.0: it does not even without
     costs; None: it still does at 30 times the costs, or there is nothing to compare with.
+    kinds: of each strategy by name.
     """
 
     panel: Panel
@@ -137,6 +138,7 @@ class Stress:
     execution: ExecutionModel
     cash: float
     break_even: dict[str, dict[str, float | None]] = field(default_factory=dict)
+    kinds: dict[str, str] = field(default_factory=dict)
 
     @property
     def strategies(self) -> tuple[str, ...]:
@@ -183,7 +185,8 @@ def stress(
     if progress:
         progress(len(several), len(several), "done")
     even = {strategy.name: _break_even(strategy.name, curves) for strategy in several if strategy.name in curves}
-    return Stress(panel, windowing, chosen, tuple(cells), setup.costs, setup.execution, cash, even)
+    kinds = {strategy.name: getattr(strategy, "kind", "custom") for strategy in several}
+    return Stress(panel, windowing, chosen, tuple(cells), setup.costs, setup.execution, cash, even, kinds)
 
 
 @dataclass(frozen=True)
