@@ -88,8 +88,8 @@ def simulate(
 
     The first decision is made after bar ``start`` closed and fills at ``start + 1``; bars before ``start`` are history
     that the strategy may look at, as many as its ``lookback`` says, all when it says nothing. Open-loop strategies run
-    all scenarios in one kernel call, closed-loop ones in lockstep with one ``decide`` call per bar for every portfolio of
-    every scenario.
+    all scenarios in one kernel call, closed-loop ones in lockstep with one ``decide`` call per bar for all portfolios
+    of every scenario.
 
     Args:
         strategy: see tradekit.engine.strategy.
