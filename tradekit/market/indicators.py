@@ -212,7 +212,7 @@ def rsi(close: Floats, period: int, lookback: int) -> Floats:
     gain = weighted_sum(np.maximum(change, 0.0), weights)
     moved = weighted_sum(np.abs(change), weights)
     flat = moved == 0.0
-    return np.where(flat, 50.0, 100.0 * gain / np.where(flat, 1.0, moved))
+    return np.where(flat, 50.0, 100.0 * (gain / np.where(flat, 1.0, moved)))
 
 
 def macd_histogram(close: Floats, fast: int, slow: int, signal: int, lookback: int) -> Floats:
