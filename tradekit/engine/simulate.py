@@ -186,7 +186,7 @@ def _closed_loop(strategy: ClosedLoop, run: Run) -> list[Ledger]:
                 kept.append(_order_rows(fills, t, execution.latency_bars))
         equity[t - run.start], cash[t - run.start] = book.equity, book.cash
         if t < run.stop - 1:
-            targets = _checked_targets(strategy, strategy.decide(View(panel, t, tables), portfolios, state), fills)
+            targets = checked_targets(strategy, strategy.decide(View(panel, t, tables), portfolios, state), fills)
             kernel.place(market, execution.rules, book, bars, targets.values, targets.are_shares)
         if run.progress:
             run.progress(t - run.start + 1, run.stop - run.start)
@@ -237,7 +237,12 @@ def _order_rows(fills: Floats, t: int, latency: int) -> Floats:
     return rows
 
 
-def _checked_targets(strategy: ClosedLoop, targets: Targets, fills: Floats) -> Targets:
+def checked_targets(strategy: ClosedLoop, targets: Targets, fills: Floats) -> Targets:
+    """Return a closed loop's targets as a contiguous float64 (B, n) table, ``fills`` being (B, n, FILL_COLUMNS).
+
+    Raises:
+        StrategyError: wrong shape, infinite, or weights that ask for more than the whole equity.
+    """
     values = np.ascontiguousarray(targets.values, dtype=np.float64)
     if values.shape != fills.shape[:2]:
         raise StrategyError(f"{strategy.name}: targets have shape {values.shape}, expected {fills.shape[:2]}")
