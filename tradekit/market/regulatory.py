@@ -1,12 +1,12 @@
 """Fees that regulators charge on sales of US equities, by date.
 
-Two fees reach a customer who sells. The SEC's Section 31 fee is a fraction of the sale's value; its rate changes once or
-twice a year by Fee Rate Advisory (https://www.sec.gov/rules-regulations/fee-rate-advisories). FINRA's Trading Activity
-Fee (TAF) is charged per share, up to a maximum per trade (FINRA By-Laws, Schedule A, section 1; Notices to Members
-04-84, Regulatory Notices 11-27, 12-06 and 12-31, rule filings SR-FINRA-2020-032 and SR-FINRA-2024-019).
+Two fees reach a customer who sells. The SEC's Section 31 fee is a fraction of the sale's value; its rate changes once
+or twice a year by Fee Rate Advisory (https://www.sec.gov/rules-regulations/fee-rate-advisories). FINRA's Trading
+Activity Fee (TAF) is charged per share, up to a maximum per trade (FINRA By-Laws, Schedule A, section 1; Notice to
+Members 04-84, Regulatory Notices 11-27, 12-06 and 12-31, rule filings SR-FINRA-2020-032, -2024-019 and -2026-021).
 
-Coverage: Section 31 from 2001-12-28, the TAF from 2004-11-01, both to the rates of 2026. Earlier sales pay the first
-row of each table, later ones the last.
+Coverage: Section 31 from 2001-12-28, the TAF from 2004-11-01, both as published by autumn 2026. Earlier sales pay the
+first row of each table, later ones the last.
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ SECTION_31 = (
     ("2026-04-04", 20.60),
 )
 
-# Effective date, dollars per share sold, dollars per trade at the most.
+# Effective date, dollars per share sold, dollars per trade at the most. FINRA paused the fee for the last quarter of
+# 2026, after which the previous rate resumes.
 TRADING_ACTIVITY = (
     ("2004-11-01", 0.000075, 3.75),
     ("2011-07-01", 0.000090, 4.50),
@@ -65,6 +66,8 @@ TRADING_ACTIVITY = (
     ("2023-01-01", 0.000145, 7.27),
     ("2024-01-01", 0.000166, 8.30),
     ("2026-01-01", 0.000195, 9.79),
+    ("2026-10-01", 0.0, 0.0),
+    ("2027-01-01", 0.000195, 9.79),
 )
 
 _MILLION = 1e6

@@ -205,12 +205,15 @@ def close_times(times: Times, seconds: int) -> Times:
     """
     if seconds == DAY:
         closes = calendar.session_close(times)
-        return np.where(np.isnat(closes), times + np.timedelta64(1, "D"), closes)
+        closes[np.isnat(closes)] = (times + np.timedelta64(1, "D"))[np.isnat(closes)]
+        return closes
     rest = seconds - (_second_of_day(times) - phase(times, seconds)) % seconds
-    ends = times + rest.astype("m8[s]").astype("m8[ns]")
+    ends: Times = times + rest.astype("m8[s]").astype("m8[ns]")
     dates = calendar.wall_clock(times)
-    inside = (times >= calendar.session_open(dates)) & (times < calendar.session_close(dates))
-    return np.where(inside, np.minimum(ends, calendar.session_close(dates)), ends)
+    closes = calendar.session_close(dates)
+    inside = (times >= calendar.session_open(dates)) & (times < closes)
+    ends[inside] = np.minimum(ends, closes)[inside]
+    return ends
 
 
 def _second_of_day(times: Times) -> NDArray[np.int64]:
