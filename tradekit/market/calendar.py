@@ -5,6 +5,7 @@ Dates are naive session dates, times are UTC; every function takes and returns n
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -36,7 +37,10 @@ class _Table:
 def _table() -> _Table:
     import exchange_calendars
 
-    calendar = exchange_calendars.get_calendar("XNYS", start=str(FIRST), end=str(LAST))
+    with warnings.catch_warnings():
+        # exchange_calendars reads its own stamps in a way that pandas 3.1 deprecates; the stamps are right.
+        warnings.filterwarnings("ignore", "Series.values returning", DeprecationWarning)
+        calendar = exchange_calendars.get_calendar("XNYS", start=str(FIRST), end=str(LAST))
     return _Table(
         dates=calendar.sessions.to_numpy().astype("M8[D]"),
         opens=_utc(pd.DatetimeIndex(calendar.opens)),
