@@ -35,7 +35,7 @@ class Supervised:
         features: what the classifier sees.
         seed: of the classifier.
         model: fitted; None before ``fit``.
-        sell, buy: probabilities of a rise below and above which it acts; set by ``fit``.
+        sell, buy: probabilities of a rise down to and up from which it acts; set by ``fit``.
     """
 
     firm: float = 0.02
@@ -62,7 +62,7 @@ class Supervised:
             learning_rate=0.05,
             max_iter=60,
             max_leaf_nodes=8,
-            min_samples_leaf=200,
+            min_samples_leaf=100,
             early_stopping=False,
             random_state=self.seed,
         )
@@ -83,8 +83,9 @@ class Supervised:
             with threadpool_limits(1, user_api="openmp"):
                 guess[known] = self.model.predict_proba(table[known])[:, 1]
         target = np.full(known.shape, np.nan)
-        target[guess > self.buy] = 1.0 / len(panel.symbols)
-        target[guess < self.sell] = 0.0
+        if self.buy > self.sell:  # else the classifier found nothing to tell apart
+            target[guess >= self.buy] = 1.0 / len(panel.symbols)
+            target[guess <= self.sell] = 0.0
         return target
 
     def _examples(self, train: Panel) -> tuple[Floats, NDArray[np.bool_], NDArray[np.bool_]]:
