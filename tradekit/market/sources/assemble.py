@@ -63,7 +63,8 @@ class Universe:
         Raises:
             DataError: a symbol is unknown.
         """
-        chosen = choose_symbols(source, [name for name in bars if name not in aside], symbols)
+        listed = list(bars) if symbols else [name for name in bars if name not in aside]
+        chosen = choose_symbols(source, listed, symbols)
         against = choose_benchmark(source, list(bars), benchmark)
         return cls(source, tuple(bars[name] for name in chosen), bars[against] if against else None)
 
