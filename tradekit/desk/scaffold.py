@@ -49,7 +49,9 @@ def template() -> dict[Path, Path]:
     package = Path(tradekit.__file__).parent
     shipped, checkout = package / "desk" / "template", package.parent
     if shipped.is_dir():
-        return {path: path.relative_to(shipped) for path in shipped.rglob("*") if path.is_file()}
+        # Installers byte-compile what they unpack; that is not template.
+        files = (path for path in shipped.rglob("*") if path.is_file() and path.parent.name != "__pycache__")
+        return {path: path.relative_to(shipped) for path in files}
     if not (checkout / "pyproject.toml").is_file() or not (checkout / MARKER).is_file():
         raise DeskError(f"{shipped}: the desk template is missing; install tradekit again")
     # The checkout is a desk; the list by which the wheel is built says what of it is template.
