@@ -50,6 +50,18 @@ def test_a_replay_is_learnt_just_before_and_judged_on_its_dates() -> None:
     np.testing.assert_array_equal(cell.ledger.equity, by_hand.equity)
 
 
+def test_a_replay_may_reach_back_beyond_the_bars_that_are_walked() -> None:
+    panel = random_panel(300, 2)
+    start, end = str(panel.timestamps[80])[:10], str(panel.timestamps[99])[:10]
+    scenarios = [Scenario("base", "base"), Scenario("fall", "replay", start=start, end=end)]
+    result = stress(BuyOnce(), panel[150:], scenarios, WINDOWS, history=panel)
+    base, fall = (result.cell("buy_and_hold", name).ledger for name in ("base", "fall"))
+    assert base is not None
+    assert fall is not None
+    assert base.timestamps[0] == panel.timestamps[200]
+    np.testing.assert_array_equal(fall.equity, simulate(BuyOnce(), panel[80:100]).equity)
+
+
 @pytest.mark.parametrize(
     ("start", "end"), [("2000-03-24", "2002-10-09"), ("2030-01-01", "2030-06-01"), ("2010-01-10", "2010-02-01")]
 )

@@ -159,11 +159,17 @@ def stress(
     execution: ExecutionModel | None = None,
     cash: float = DEFAULT_CASH,
     progress: Progress | None = None,
+    history: Panel | None = None,
 ) -> Stress:
     """Walk every strategy forward once and run what it decided under every scenario.
 
     Cost scenarios share one kernel call (open loop) or one lockstep roll-out (closed loop). A replay fits the strategy
     on the train slice that ends where the replay starts, and is skipped by name where the data does not cover it.
+
+    Args:
+        strategies, panel, windowing, costs, execution, cash, progress: as in ``walk_forward``.
+        scenarios: default: ``default_scenarios()``.
+        history: the bars that replays draw on, where ``panel`` does not reach back as far; default: ``panel``.
 
     Raises:
         StrategyError, ConfigError: as in ``walk_forward``; ConfigError also for two scenarios of one name.
@@ -175,7 +181,7 @@ def stress(
     if len(set(names)) < len(names):
         raise ConfigError(f"two scenarios share a name: {', '.join(sorted({n for n in names if names.count(n) > 1}))}")
     windowing = windowing or Windowing.for_panel(panel)
-    setup = _Setup(panel, windowing, costs or CostModel(), execution or ExecutionModel(), cash)
+    setup = _Setup(panel, history or panel, windowing, costs or CostModel(), execution or ExecutionModel(), cash)
     cells: list[Cell] = []
     curves: dict[str, tuple[Floats, int]] = {}
     for done, strategy in enumerate(several):
@@ -192,6 +198,7 @@ def stress(
 @dataclass(frozen=True)
 class _Setup:
     panel: Panel
+    history: Panel
     windowing: Windowing
     costs: CostModel
     execution: ExecutionModel
@@ -232,7 +239,7 @@ def _shocks(prepared: Prepared, scenarios: Iterable[Scenario], setup: _Setup) ->
 
 
 def _replay(strategy: AnyStrategy, scenario: Scenario, setup: _Setup) -> Cell:
-    panel = setup.panel
+    panel = setup.history
 
     def skip(why: str) -> Cell:
         return Cell(strategy.name, scenario.name, None, skipped=why)

@@ -71,10 +71,10 @@ class StrategyRun:
 
 @dataclass(frozen=True)
 class WalkForward:
-    """Every strategy on the same windows, costs and execution."""
+    """Every strategy on the same windows, costs and execution; windowing None: one pass without windows."""
 
     panel: Panel
-    windowing: Windowing
+    windowing: Windowing | None
     runs: tuple[StrategyRun, ...]
     costs: CostModel
     execution: ExecutionModel
