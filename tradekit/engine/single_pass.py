@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tradekit.engine.audit import audit
 from tradekit.engine.simulate import DEFAULT_CASH, simulate
+from tradekit.engine.strategy import attempt
 from tradekit.engine.walk_forward import StrategyRun, WalkForward, demand_distinct, reason_to_skip, scored_from
 from tradekit.engine.windows import Window
 from tradekit.market.costs import CostModel
@@ -14,6 +16,7 @@ from tradekit.market.execution import ExecutionModel
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from tradekit.engine.ledger import Ledger
     from tradekit.engine.strategy import AnyStrategy
     from tradekit.market.panel import Panel
 
@@ -30,8 +33,8 @@ def single_pass(
 ) -> WalkForward:
     """Run every strategy over all of ``panel`` without fitting it, and audit it.
 
-    A strategy whose ``fit`` answers another object than itself has something to learn; it is skipped by name, since whatever it
-    learnt here it would be judged on.
+    A strategy whose ``fit`` answers another object than itself has something to learn; it is skipped by name, since
+    whatever it learnt here it would be judged on. So is one that raises.
 
     Returns:
         a result without windows.
@@ -51,21 +54,24 @@ def single_pass(
     return WalkForward(panel, None, tuple(runs), costs, execution, cash)
 
 
-def _run(
-    strategy: AnyStrategy, panel: Panel, costs: CostModel, execution: ExecutionModel, cash: float
-) -> StrategyRun:
+def _run(strategy: AnyStrategy, panel: Panel, costs: CostModel, execution: ExecutionModel, cash: float) -> StrategyRun:
     kind = getattr(strategy, "kind", "custom")
-    skip = reason_to_skip(strategy, panel, [Window(0, 0, 0, len(panel))])
-    if skip is None and _learns(strategy, kind, panel):
-        skip = LEARNS
-    if skip is not None:
-        return StrategyRun(strategy.name, kind, None, skipped=skip)
-    ledger = simulate(strategy, panel, costs, execution, cash)
-    return StrategyRun(
-        strategy.name, kind, ledger, scored_from=scored_from(strategy, ledger), audit=audit(strategy, panel)
-    )
+    unfit = reason_to_skip(strategy, panel, [Window(0, 0, 0, len(panel))])
+    if unfit is not None:
+        return StrategyRun(strategy.name, kind, None, skipped=unfit)
+    ledger, failure = attempt(partial(_judge, strategy, kind, panel, costs, execution, cash))
+    if failure is not None:
+        return StrategyRun(strategy.name, kind, None, skipped=f"it raised {failure}")
+    if ledger is None:
+        return StrategyRun(strategy.name, kind, None, skipped=LEARNS)
+    seen = scored_from(strategy, ledger)
+    return StrategyRun(strategy.name, kind, ledger, scored_from=seen, audit=audit(strategy, panel))
 
 
-def _learns(strategy: AnyStrategy, kind: str, panel: Panel) -> bool:
-    """Return whether ``fit`` makes another strategy; the declared kind saves a fit whose result is thrown away."""
-    return kind == "supervised" or strategy.fit(panel) is not strategy
+def _judge(
+    strategy: AnyStrategy, kind: str, panel: Panel, costs: CostModel, execution: ExecutionModel, cash: float
+) -> Ledger | None:
+    """Return the ledger, None when there is something to learn; ``supervised`` saves a fit that is thrown away."""
+    if kind == "supervised" or strategy.fit(panel) is not strategy:
+        return None
+    return simulate(strategy, panel, costs, execution, cash)
