@@ -22,7 +22,7 @@ def open_sample(symbols: tuple[str, ...] | None, benchmark: str | None) -> Unive
     """Return the sample's universe with the S&P 500 as its benchmark.
 
     Raises:
-        DataError: a symbol is not among the 20.
+        DataError: a symbol is neither one of the 20 nor the index.
     """
     from skfolio.datasets import load_sp500_dataset, load_sp500_index
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from tradekit.market.panel import Bools, Times
 
-# A time of day followed by Z, UTC or an offset; a date alone never matches.
-_OFFSET = r":\d\d(?:[.,]\d+)?\s*(Z|UTC|[+-]\d\d(?::?\d\d)?)$"
+# A time of day followed by Z or an offset; a date alone never matches.
+_OFFSET = r":\d\d(?:[.,]\d+)?\s*(Z|[+-]\d\d(?::?\d\d)?)$"
 _UTC_NAMES = {"UTC", "Z", "+00:00", "Etc/UTC", "GMT", "tzutc()", "UTC+00:00"}
 _FIRST, _LAST = np.datetime64("1900-01-01", "s"), np.datetime64("2100-01-01", "s")
 
@@ -55,7 +55,7 @@ def read_stamps(raw: pd.Series[Any], where: Callable[[int], str]) -> Stamps:
 
 
 def _read_text(raw: pd.Series[Any], where: Callable[[int], str]) -> tuple[Times, str]:
-    text = raw.astype(str).str.strip()
+    text = raw.astype(str).str.strip().str.replace(r"\s*UTC$", "Z", regex=True)
     utc = pd.to_datetime(text, format="ISO8601", utc=True, errors="coerce")
     _demand_known(utc.isna().to_numpy(), raw, where)
     times = utc.dt.tz_localize(None).to_numpy()
@@ -82,7 +82,7 @@ def _is_new_york(offsets: pd.Series[str], utc: Times) -> bool:
 
 
 def _offset(text: str) -> str:
-    if text in ("", "UTC", "Z"):
+    if text in ("", "Z"):
         return text and "UTC"
     digits = text[1:].replace(":", "").ljust(4, "0")
     return "UTC" if digits == "0000" else f"{text[0]}{digits[:2]}:{digits[2:]}"
