@@ -66,15 +66,22 @@ def test_lock_satisfies(requirement: Requirement) -> None:
 
 def imports(*folders: str) -> set[str]:
     """Return the top-level names that the python files under the folders import."""
-    found: set[str] = set()
-    for folder in folders:
-        for file in (REPOSITORY / folder).rglob("*.py"):
-            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-                if isinstance(node, ast.Import):
-                    found |= {alias.name.split(".")[0] for alias in node.names}
-                elif isinstance(node, ast.ImportFrom) and node.module:
-                    found.add(node.module.split(".")[0])
+    files = [file for folder in folders for file in (REPOSITORY / folder).rglob("*.py")]
+    nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))]
+    found = {name.split(".")[0] for node in nodes for name in imported(node)}
     return found - set(sys.stdlib_module_names) - {"tradekit", "tests", "hatch_build"}
+
+
+def imported(node: ast.AST) -> list[str]:
+    """Return the modules that an import statement, or ``import_module`` with a literal, names."""
+    match node:
+        case ast.Import(names=names):
+            return [alias.name for alias in names]
+        case ast.ImportFrom(module=str(module)):
+            return [module]
+        case ast.Call(func=ast.Name(id="import_module"), args=[ast.Constant(value=str(module)), *_]):
+            return [module]
+    return []
 
 
 def distributions(names: set[str]) -> set[str]:
