@@ -21,7 +21,6 @@ from tradekit.errors import ConfigError
 from tradekit.market.sources import synthetic
 
 if TYPE_CHECKING:
-
     from tradekit.market.costs import CostModel
     from tradekit.market.panel import Bools, Floats, Panel
 
@@ -30,7 +29,7 @@ FillAt = Literal["auto", "open", "close"]
 # Grid of the planted trend, an even number of points so that none stands on the drift's jump at zero, and how many
 # values stand for a gap and a shock each.
 TREND_POINTS, GAP_NODES, SHOCK_NODES, FINE_NODES = 400, 5, 25, 2001
-TOLERANCE, MOST_ROUNDS = 1e-10, 20_000
+TOLERANCE, MOST_ROUNDS = 1e-10, 10_000
 
 
 @dataclass(frozen=True, eq=False)
