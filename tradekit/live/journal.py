@@ -1,0 +1,215 @@
+"""The journal: what a session saw, decided, sent and got back. Append-only, hash-chained, one writer at a time.
+
+An event is durable when ``batch`` returns: SQLite with a write-ahead log and synchronous=FULL. The hash of each event
+covers the hash of the one before, so that no past line can change unnoticed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import sqlite3
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+
+from tradekit.errors import SessionError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from typing import Self, TextIO
+
+VERSION = 1
+
+Kind = Literal[
+    "session", "bar", "decision", "intent", "sent", "ack", "fill", "reconciliation", "halt", "end"
+]  # fmt: skip
+KINDS = get_args(Kind)
+
+SCHEMA = """
+CREATE TABLE event (
+    seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, bar TEXT NOT NULL, body TEXT NOT NULL,
+    written_at TEXT NOT NULL, hash TEXT NOT NULL
+);
+CREATE TRIGGER event_is_final BEFORE UPDATE ON event BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
+CREATE TRIGGER event_stays BEFORE DELETE ON event BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
+-- What the strategy remembers after its newest decision; the decision event holds its hash.
+CREATE TABLE memory (one INTEGER PRIMARY KEY CHECK (one = 1), body TEXT NOT NULL);
+"""
+
+
+class Event(NamedTuple):
+    """One line of the journal. ``bar`` is the open of the bar it belongs to, empty for the session as a whole."""
+
+    seq: int
+    kind: Kind
+    bar: str
+    body: dict[str, Any]
+    written_at: str
+    hash: str
+
+
+class Journal:
+    """The one writer of a journal file. Use it as a context manager.
+
+    Raises:
+        SessionError: another process writes it, it is of another version, or its contents are damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = _lock(path)
+        try:
+            self._connection = sqlite3.connect(path, isolation_level=None)
+            try:
+                self._prepare()
+                self.events = read_events(path, self._connection)
+            except sqlite3.DatabaseError as error:
+                self._connection.close()
+                raise _damaged(path, error) from error
+            except SessionError:
+                self._connection.close()
+                raise
+        except (SessionError, sqlite3.Error):
+            self._lock.close()
+            raise
+
+    def _prepare(self) -> None:
+        self._connection.execute("PRAGMA journal_mode=WAL")
+        self._connection.execute("PRAGMA synchronous=FULL")
+        empty = not self._connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+        if empty:
+            self._connection.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version={VERSION}; COMMIT;")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._connection.close()
+        self._lock.close()
+
+    @contextlib.contextmanager
+    def batch(self) -> Iterator[Batch]:
+        """Append several events as one: all of them are durable when the block ends, or none is.
+
+        Raises:
+            SessionError: the disk is full or cannot be written.
+        """
+        batch = Batch(self.events[-1] if self.events else None)
+        yield batch
+        if not batch.events and batch.memory is None:
+            return
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                rows = [(*event[:3], dump(event.body), *event[4:]) for event in batch.events]
+                self._connection.executemany("INSERT INTO event VALUES (?, ?, ?, ?, ?, ?)", rows)
+                if batch.memory is not None:
+                    self._connection.execute("INSERT OR REPLACE INTO memory VALUES (1, ?)", (batch.memory,))
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise SessionError(f"{self.path}: cannot be written ({error}); nothing was sent") from error
+        self.events.extend(batch.events)
+
+    def append(self, kind: Kind, bar: str, body: dict[str, Any]) -> None:
+        """Append one event; it is durable when this returns."""
+        with self.batch() as batch:
+            batch.add(kind, bar, body)
+
+    def memory(self) -> str | None:
+        """Return what the strategy remembered after its newest decision, as text."""
+        row = self._connection.execute("SELECT body FROM memory").fetchone()
+        return None if row is None else str(row[0])
+
+
+class Batch:
+    """Events that become durable together."""
+
+    def __init__(self, last: Event | None) -> None:
+        self.events: list[Event] = []
+        self.memory: str | None = None
+        self._seq, self._hash = (last.seq, last.hash) if last else (0, "")
+
+    def add(self, kind: Kind, bar: str, body: dict[str, Any]) -> None:
+        """Add one event."""
+        self._seq += 1
+        written_at = datetime.now(UTC).isoformat()
+        self._hash = chained(self._hash, kind, bar, dump(body), written_at)
+        self.events.append(Event(self._seq, kind, bar, body, written_at, self._hash))
+
+    def remember(self, memory: str) -> None:
+        """Replace what the strategy remembers."""
+        self.memory = memory
+
+
+def chained(previous: str, kind: str, bar: str, body: str, written_at: str) -> str:
+    """Return the hash of an event that follows the one with hash ``previous``."""
+    return hashlib.sha256(f"{previous}\x00{kind}\x00{bar}\x00{body}\x00{written_at}".encode()).hexdigest()
+
+
+def dump(body: Any) -> str:
+    """Return canonical JSON; floats keep every bit, NaN is an error."""
+    return json.dumps(body, separators=(",", ":"), sort_keys=True, allow_nan=False)
+
+
+def read_events(path: Path, connection: sqlite3.Connection | None = None) -> list[Event]:
+    """Return every event of a journal, its chain checked. A journal that is being written can be read.
+
+    Raises:
+        SessionError: no such journal, another version, or damage.
+    """
+    if connection is None:
+        if not path.is_file():
+            raise SessionError(f"{path}: no such journal; start a session first")
+        with contextlib.closing(sqlite3.connect(path.absolute().as_uri() + "?mode=ro", uri=True)) as reader:
+            try:
+                return read_events(path, reader)
+            except sqlite3.DatabaseError as error:
+                raise _damaged(path, error) from error
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version != VERSION:
+        raise SessionError(
+            f"{path}: a journal of version {version}, not {VERSION}; finish it with the tradekit that wrote it"
+        )
+    events: list[Event] = []
+    previous = ""
+    for seq, kind, bar, body, written_at, digest in connection.execute("SELECT * FROM event ORDER BY seq"):
+        if seq != len(events) + 1 or digest != chained(previous, kind, bar, body, written_at):
+            raise SessionError(f"{path}: event {seq} does not follow from the one before; it was damaged or edited")
+        previous = digest
+        events.append(Event(seq, kind, bar, json.loads(body), written_at, digest))
+    return events
+
+
+def is_running(path: Path) -> bool:
+    """Return whether a process holds the journal open for writing."""
+    try:
+        _lock(path).close()
+    except SessionError:
+        return True
+    return False
+
+
+def _lock(path: Path) -> TextIO:
+    # A file of its own: closing any handle on the database itself would drop SQLite's locks. The kernel releases it
+    # when the process dies, however it dies.
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = path.with_suffix(".lock").open("w", encoding="utf-8")
+    except OSError as error:
+        raise SessionError(f"{path.parent}: cannot write journals here ({error.strerror})") from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        handle.close()
+        raise SessionError(f"{path}: another session is writing it; stop that one or use another name") from error
+    return handle
+
+
+def _damaged(path: Path, error: sqlite3.DatabaseError) -> SessionError:
+    return SessionError(f"{path}: not a readable journal ({error}); move the file away to start anew")
