@@ -73,6 +73,12 @@ def draw(seed: int, stream: int, nanoseconds: int, symbol: str) -> Decimal:
     return Decimal(key >> 11) / Decimal(2**53)
 
 
+def known(value: Decimal | None) -> Decimal:
+    """Return what the caller made sure of."""
+    assert value is not None
+    return value
+
+
 class Reference:
     """One portfolio over all symbols of a panel."""
 
@@ -119,26 +125,20 @@ class Reference:
                 dollars.append(Decimal(traded))
             if not math.isnan(step):
                 returns.append(Decimal(step).ln())
-        if not dollars or sum(dollars) == 0 or len(returns) < 2:
+        if not dollars or sum(dollars, ZERO) == 0 or len(returns) < 2:
             return None
-        mean = sum(returns) / len(returns)
-        variance = sum((value - mean) ** 2 for value in returns) / len(returns)
-        return sum(dollars, ZERO) / len(dollars), Decimal(variance).sqrt()
+        mean = sum(returns, ZERO) / len(returns)
+        variance = sum(((value - mean) ** 2 for value in returns), ZERO) / len(returns)
+        return sum(dollars, ZERO) / len(dollars), variance.sqrt()
 
     # -------------------------------------------------------------------------------------------------------- a trade
 
-    def trade(self, t: int, j: int, quantity: Decimal, side: int) -> tuple[Decimal, Decimal, dict[str, Decimal]] | None:
-        """Return (cash moved, fill price, terms) of trading ``quantity`` > 0 shares; None when it cannot be priced."""
-        costs, price = self.costs, self.price(t, j)
-        assert price is not None
-        value = quantity * price
+    def trade(self, t: int, j: int, quantity: Decimal, side: int) -> tuple[Decimal, Decimal, dict[str, Decimal]]:
+        """Return (cash moved, fill price, terms) of trading ``quantity`` > 0 shares."""
+        costs, value = self.costs, quantity * known(self.price(t, j))
         spread = Decimal(costs.spread_bps) * BPS * value
         slippage = self.slippage(t, j) * value
-        impact = self.impact(t, j, value)
-        if impact is None:
-            return None
-        if side < 0:
-            impact = min(impact, value - spread - slippage)
+        impact = known(self.impact(t, j, value))
         executed = value + side * (spread + slippage + impact)
         commission = Decimal(costs.commission_bps) * BPS * executed + Decimal(costs.commission_per_share) * quantity
         commission = max(commission, Decimal(costs.commission_minimum))
@@ -172,10 +172,10 @@ class Reference:
             return ZERO
         if self.costs.impact_basis == "equity":
             return coefficient * (value / self.equity).sqrt() * value
-        known = self.liquidity(t - 1, j)
-        if known is None:
+        answer = self.liquidity(t - 1, j)
+        if answer is None:
             return None
-        dollar_volume, volatility = known
+        dollar_volume, volatility = answer
         return coefficient * volatility * (value / dollar_volume).sqrt() * value
 
     # -------------------------------------------------------------------------------------------------------- a bar
@@ -194,9 +194,7 @@ class Reference:
         self.equity = self.cash
         for j in self.symbols:
             if self.shares[j] != 0:
-                mark = self.mark(t, j)
-                assert mark is not None
-                self.equity += self.shares[j] * mark
+                self.equity += self.shares[j] * known(self.mark(t, j))
 
     def charge_carry(self, t: int) -> None:
         """Charge borrow on short value and credit interest on cash for one bar."""
@@ -219,6 +217,8 @@ class Reference:
             order.reasons.add("untradable")
         elif self.equity <= 0:
             order.reasons.add("ruined")
+        elif self.impact(t, order.symbol, ONE) is None:
+            order.reasons.add("unpriced")
         else:
             return True
         return False
@@ -232,43 +232,32 @@ class Reference:
         if quantity == 0:
             return
         answer = self.trade(t, order.symbol, quantity, -1)
-        if answer is None:
-            order.reasons.add("unpriced")
-        elif answer[0] < 0:
+        if answer[0] <= 0:
             order.reasons.add("fees_exceed_proceeds")
         else:
             self.book(order, -quantity, *answer)
 
     def buy(self, t: int, orders: list[Order]) -> None:
         """Buy everything, or the largest common share of everything that the cash pays for."""
-        priced = []
+        factor = self.affordable(t, orders)
         for order in orders:
-            if self.trade(t, order.symbol, order.quantity, 1) is None:
-                order.reasons.add("unpriced")
-            else:
-                priced.append(order)
-        factor = self.affordable(t, priced)
-        for order in priced:
             quantity = order.quantity
             if factor < 1:
                 order.reasons.add("cash_limited")
                 quantity = math.floor(quantity * factor * self.lots) / self.lots
             if quantity > 0:
-                answer = self.trade(t, order.symbol, quantity, 1)
-                assert answer is not None
-                self.book(order, quantity, *answer)
+                self.book(order, quantity, *self.trade(t, order.symbol, quantity, 1))
 
     def affordable(self, t: int, orders: list[Order]) -> Decimal:
         """Return the common factor by bisection."""
 
         def outlay(factor: Decimal) -> Decimal:
-            answers = [self.trade(t, order.symbol, order.quantity * factor, 1) for order in orders]
-            return sum((answer[0] for answer in answers if answer is not None), ZERO)
+            return sum((self.trade(t, order.symbol, order.quantity * factor, 1)[0] for order in orders), ZERO)
 
         if not orders or outlay(ONE) <= self.cash:
             return ONE
         low, high = ZERO, ONE
-        for _ in range(90):
+        for _ in range(64):
             middle = (low + high) / 2
             low, high = (middle, high) if outlay(middle) <= self.cash else (low, middle)
         return low
@@ -295,23 +284,28 @@ class Reference:
         if math.isnan(weight) or mark is None or self.equity <= 0:
             return
         target = Decimal(weight) * self.equity * (ONE - Decimal(self.execution.cash_buffer)) / mark
-        self.want_shares(t, j, target - self.shares[j] - self.pending(j))
+        self.want_shares(t, j, target - self.expected(j))
 
-    def pending(self, j: int) -> Decimal:
-        """Return the shares of symbol j that are ordered and not yet filled."""
-        return sum((order.quantity for order in self.waiting if order.symbol == j), ZERO)
+    def expected(self, j: int) -> Decimal:
+        """Return the shares of symbol j once the waiting orders have filled, as far as they can."""
+        shares = self.shares[j]
+        for order in sorted(self.waiting, key=lambda order: order.filled):
+            if order.symbol == j:
+                shares += order.quantity
+                if not self.execution.allow_short:
+                    shares = max(shares, ZERO)
+        return shares
 
     def want_shares(self, t: int, j: int, asked: Decimal) -> None:
         """Order ``asked`` signed shares of symbol j after the close of bar t."""
         mark = self.mark(t, j)
         if mark is None or asked.is_nan():
             return
-        reasons, quantity = set(), asked
-        holding = self.shares[j] + self.pending(j)
-        if not self.execution.allow_short and quantity < -holding:
-            quantity = -holding
+        reasons = set()
+        quantity = self.truncated(asked)
+        if not self.execution.allow_short and quantity < -self.truncated(self.expected(j)):
+            quantity = -self.truncated(self.expected(j))
             reasons.add("long_only")
-        quantity = self.truncated(quantity)
         if (quantity == 0 and not reasons) or abs(asked) * mark < Decimal(self.execution.min_trade):
             return
         if self.execution.max_participation is not None:

@@ -10,17 +10,15 @@ import pytest
 
 from tests.golden.tables import number, table
 from tests.reference import run
-from tradekit.engine.ledger import Ledger, reason_text
+from tests.worlds import EventStyle, Lockstep, Shares, Table, panel_of
+from tradekit.engine.ledger import reason_text
 from tradekit.engine.simulate import simulate
-from tradekit.engine.strategy import Portfolios, Targets, View
 from tradekit.market.costs import CostModel
 from tradekit.market.execution import ExecutionModel
-from tradekit.market.panel import FIELDS, Panel, equal_weight_returns
 
 if TYPE_CHECKING:
-    from typing import Self
-
-    from tradekit.market.panel import Floats
+    from tradekit.engine.ledger import Ledger
+    from tradekit.market.panel import Floats, Panel
 
 COSTS = CostModel(commission_bps=10, spread_bps=10, slippage_bps=20, impact_coefficient=0)
 EXECUTION = ExecutionModel(fractional=False, max_participation=0.1, min_trade=200)
@@ -35,40 +33,6 @@ EVERY_TERM = CostModel(
 )
 
 
-class Table:
-    """An open loop over a given table of weights."""
-
-    name = "table"
-
-    def __init__(self, weights: Floats) -> None:
-        self.table = weights
-
-    def fit(self, train: Panel) -> Self:
-        return self
-
-    def weights(self, panel: Panel) -> Floats:
-        return self.table
-
-
-class Lockstep(Table):
-    """The same table, asked for bar by bar."""
-
-    sleeves = False
-
-    def start(self, portfolios: int) -> None:
-        return None
-
-    def decide(self, view: View, portfolios: Portfolios, state: Any) -> Targets:
-        return Targets(np.tile(self.table[view.bar], (len(portfolios), 1)))
-
-
-class EventStyle(Table):
-    """The same table as a callback."""
-
-    def on_bar(self, view: View) -> Floats:
-        return self.table[view.bar]
-
-
 def golden() -> tuple[Panel, Floats]:
     """Return the panel and the wanted weights of the ten bars."""
     rows = table("Bars and wanted weights")
@@ -76,17 +40,7 @@ def golden() -> tuple[Panel, Floats]:
     arrays = {
         item: np.column_stack([column[f"{symbol} {item}"] for symbol in "AB"]) for item in ("open", "close", "volume")
     }
-    timestamps = np.datetime64("2024-01-01", "ns") + np.arange(len(rows)) * np.timedelta64(1, "D")
-    panel = Panel(
-        timestamps=timestamps,
-        symbols=("A", "B"),
-        **arrays,
-        high=np.fmax(arrays["open"], arrays["close"]),
-        low=np.fmin(arrays["open"], arrays["close"]),
-        tradable=~np.isnan(arrays["close"]),
-        close_time=timestamps + np.timedelta64(1, "D"),
-        benchmark_returns=equal_weight_returns(arrays["close"]),
-    )
+    panel = panel_of(arrays["open"], arrays["close"], arrays["volume"])
     return panel, np.column_stack([column["want A"], column["want B"]])
 
 
@@ -160,25 +114,8 @@ def test_the_ledger_adds_up() -> None:
 def two_trades() -> Panel:
     """Return three sessions of one stock, priced as in the document."""
     opens, closes = np.array([[50.0], [50.0], [40.0]]), np.array([[50.0], [50.41035], [40.0]])
-    timestamps = np.array(["2024-06-03", "2024-06-04", "2024-06-05"], "M8[ns]")
-    arrays = dict(
-        zip(FIELDS, (opens, np.fmax(opens, closes), np.fmin(opens, closes), closes, opens * 1e6), strict=True)
-    )
-    return Panel(
-        timestamps=timestamps,
-        symbols=("X",),
-        **arrays,
-        tradable=np.ones((3, 1), np.bool_),
-        close_time=timestamps,
-        benchmark_returns=equal_weight_returns(closes),
-    )
-
-
-class Shares(Lockstep):
-    """Ask for shares, bar by bar."""
-
-    def decide(self, view: View, portfolios: Portfolios, state: Any) -> Targets:
-        return Targets(np.tile(self.table[view.bar], (len(portfolios), 1)), are_shares=True)
+    dates = np.array(["2024-06-03", "2024-06-04", "2024-06-05"], "M8[ns]")
+    return panel_of(opens, closes, timestamps=dates, symbols=("X",))
 
 
 def test_two_trades_with_every_term() -> None:

@@ -1,7 +1,8 @@
 """CostModel: what a trade costs, every term at least zero and against the trader.
 
 One trade of ``q`` shares at reference price ``p`` has notional ``v = |q| p``. Spread, slippage and impact move the
-fill price; commission and regulatory fees are charged on the executed notional ``|q| x fill price`` and taken from cash.
+fill price; commission and regulatory fees are charged on the executed notional ``|q| x fill price`` and taken from
+cash.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tradekit.errors import ConfigError, suggest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
 SlippageMode = Literal["expected", "worst", "sampled"]
 ImpactBasis = Literal["equity", "adv"]

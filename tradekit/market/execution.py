@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from tradekit.errors import ConfigError, DataError, suggest
-from tradekit.market.costs import CostModel
 from tradekit.market.kernel import Book, Market, Rules
 from tradekit.market.regulatory import schedule
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from tradekit.market.costs import CostModel
     from tradekit.market.panel import Floats, Panel
 
 # Shares come in billionths, the finest quantity Alpaca accepts, so that a backtest and a broker hold the same number.
@@ -142,7 +142,7 @@ def market_of(panel: Panel, execution: ExecutionModel, costs: Sequence[CostModel
 
 
 def trailing_liquidity(panel: Panel, window: int) -> tuple[Floats, Floats]:
-    """Return (T, N) mean dollar volume and log-return volatility per bar over the last ``window`` bars, current included.
+    """Return (T, N) mean dollar volume and log-return volatility per bar of the last ``window`` bars, current included.
 
     Bars without a price are left out; NaN until two returns are known, and where the dollar volume is zero.
     """

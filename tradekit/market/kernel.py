@@ -1,7 +1,7 @@
 """The step: how orders fill, what they cost and how a portfolio is sized. numba, one portfolio at a time.
 
-Everything that moves money runs through ``settle`` and the two ``place`` functions: the open-loop backtest, the lockstep
-roll-out, the training environment and the session's shadow ledger. A run over bars is, for every bar t:
+Everything that moves money runs through ``settle`` and the two ``place`` functions: the open-loop backtest, the
+lockstep roll-out, the training environment and the session's shadow ledger. A run over bars is, for every bar t:
 
 1. ``settle(t)``: carry is charged, the orders due in t fill (sells, then buys), equity is marked at the close of t;
 2. ``place_*(t)``: a decision made from bars <= t becomes orders due ``1 + latency`` bars later.
@@ -17,22 +17,36 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from tradekit.market.costs import (
-    BORROW,
-    COMMISSION,
-    IMPACT,
-    IMPACT_ADV,
-    INTEREST,
-    MINIMUM,
-    PER_SHARE,
-    REGULATORY,
-    SAMPLED,
-    SEED,
-    SLIPPAGE,
-    SLIPPAGE_MODE,
-    SPREAD,
-    WORST,
+from tradekit.market.costs import BORROW, INTEREST
+from tradekit.market.jit import compiled, compiled_run
+from tradekit.market.pricing import (
+    Charge,
+    Rates,
+    affordable,
+    charge,
+    floor_lots,
+    nearest_lots,
+    outlay_slope,
+    rates_of,
+    slippage_of,
+    uniform,
 )
+
+__all__ = [
+    "Book",
+    "Market",
+    "Rules",
+    "advance",
+    "floor_lots",
+    "nearest_lots",
+    "pending",
+    "place",
+    "place_shares",
+    "place_weight",
+    "run_weights",
+    "settle",
+    "uniform",
+]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -112,216 +126,15 @@ class Book(NamedTuple):
     stream: Ints
 
 
-@njit(cache=True)
-def _mix(key: np.uint64) -> np.uint64:
-    """splitmix64 finaliser (Steele, Lea and Flood 2014, doi:10.1145/2714064.2660195)."""
-    key = key + np.uint64(0x9E3779B97F4A7C15)
-    key = (key ^ (key >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    key = (key ^ (key >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return key ^ (key >> np.uint64(31))
-
-
-@njit(cache=True)
-def uniform(seed: int, stream: int, time_key: np.uint64, symbol_key: np.uint64) -> float:
-    """Return the draw in [0, 1) that belongs to (seed, stream, bar, symbol), in any order of asking."""
-    key = _mix(_mix(_mix(_mix(np.uint64(seed)) ^ np.uint64(stream)) ^ time_key) ^ symbol_key)
-    return np.float64(key >> np.uint64(11)) * (1.0 / 9007199254740992.0)
-
-
-@njit(cache=True)
-def floor_lots(quantity: float, lots: float) -> float:
-    """Truncate shares toward zero to a whole number of lots."""
-    return np.copysign(np.floor(abs(quantity) * lots) / lots, quantity)
-
-
-@njit(cache=True)
-def nearest_lots(quantity: float, lots: float) -> float:
-    """Truncate toward zero, but keep a quantity that is a whole number of lots up to rounding of the product."""
-    units = abs(quantity) * lots
-    whole = np.rint(units)
-    if abs(units - whole) > 8.9e-16 * units:
-        whole = np.floor(units)
-    return np.copysign(whole / lots, quantity)
-
-
-@njit(cache=True)
-def _slippage(market: Market, row: Floats, stream: int, t: int, column: int) -> float:
-    """Return slippage as a fraction of notional."""
-    mode = row[SLIPPAGE_MODE]
-    if mode == WORST:
-        return row[SLIPPAGE]
-    if mode == SAMPLED:
-        return row[SLIPPAGE] * uniform(int(row[SEED]), stream, market.time_key[t], market.symbol_key[column])
-    return 0.5 * row[SLIPPAGE]
-
-
-@njit(cache=True)
-def _impact(market: Market, row: Floats, equity: float, t: int, column: int) -> float:
+@compiled
+def _impact(market: Market, rates: Rates, t: int, column: int) -> float:
     """Return k of the impact k v^1.5 in dollars, from bars before t; NaN when it cannot be known."""
-    if row[IMPACT] == 0.0:
-        return 0.0
-    if row[IMPACT_ADV] == 0.0:
-        return row[IMPACT] / np.sqrt(equity)
-    return row[IMPACT] * market.volatility[t - 1, column] / np.sqrt(market.dollar_volume[t - 1, column])
+    if rates.adv:
+        return float(rates.impact * market.volatility[t - 1, column] / np.sqrt(market.dollar_volume[t - 1, column]))
+    return rates.impact
 
 
-@njit(cache=True)
-def _commission(row: Floats, quantity: float, notional: float) -> float:
-    return max(row[COMMISSION] * notional + row[PER_SHARE] * quantity, row[MINIMUM])
-
-
-@njit(cache=True)
-def _outlay(row: Floats, quantity: float, price: float, slippage: float, impact: float) -> float:
-    """Return the cash that buying ``quantity`` > 0 shares takes, every cost included."""
-    value = quantity * price
-    notional = value + row[SPREAD] * value + slippage * value + impact * value * np.sqrt(value)
-    return notional + _commission(row, quantity, notional)
-
-
-@njit(cache=True)
-def _outlay_slope(row: Floats, quantity: float, price: float, slippage: float, impact: float) -> float:
-    """Return quantity x d(outlay)/d(quantity); the minimum commission counts as flat."""
-    value = quantity * price
-    notional = value + row[SPREAD] * value + slippage * value + impact * value * np.sqrt(value)
-    slope = value + row[SPREAD] * value + slippage * value + 1.5 * impact * value * np.sqrt(value)
-    if row[COMMISSION] * notional + row[PER_SHARE] * quantity > row[MINIMUM]:
-        return slope * (1.0 + row[COMMISSION]) + row[PER_SHARE] * quantity
-    return slope
-
-
-@njit(cache=True)
-def _buys(market: Market, row: Floats, book: Book, b: int, t: int, slot: int, scale: float, slope: bool) -> float:
-    """Return the cash all due buys take at ``scale``, or the derivative of that by scale."""
-    total = 0.0
-    for j in range(book.shares.shape[1]):
-        quantity = book.due[b, slot, j]
-        column = book.column[b] + j
-        if quantity > 0.0 and not np.isnan(market.reference[t, column]):
-            price = market.reference[t, column]
-            slip = _slippage(market, row, book.stream[b], t, column)
-            impact = _impact(market, row, book.equity[b], t, column)
-            if np.isnan(impact):
-                continue
-            if slope:
-                total += _outlay_slope(row, quantity * scale, price, slip, impact) / scale
-            else:
-                total += _outlay(row, quantity * scale, price, slip, impact)
-    return total
-
-
-@njit(cache=True)
-def _affordable(market: Market, row: Floats, book: Book, b: int, t: int, slot: int) -> float:
-    """Return the largest common factor in [0, 1] at which the due buys cost no more than the cash.
-
-    The outlay is convex and increasing in the factor (linear terms, a 3/2 power and a maximum), so Newton's method from
-    the right approaches the root from above and never passes it; the last step stops at the first float on the
-    affordable side. 0 when even the minimum commissions cannot be paid.
-    """
-    cash, scale = book.cash[b], 1.0
-    while True:
-        excess = _buys(market, row, book, b, t, slot, scale, False) - cash
-        if excess <= 0.0:
-            return scale
-        slope = _buys(market, row, book, b, t, slot, scale, True)
-        scale = min(scale - excess / slope, np.nextafter(scale, 0.0))
-        if not scale > 0.0:
-            return 0.0
-
-
-@njit(cache=True)
-def _enter(book: Book, b: int, j: int, quantity: float, money: float, lots: float) -> None:
-    """Move ``quantity`` signed shares into position j at ``money`` cash (outlay or proceeds, positive)."""
-    before = book.shares[b, j]
-    after = np.rint((before + quantity) * lots) / lots
-    if abs(after) * lots > 4503599627370496.0:
-        after = before + quantity
-    if after == 0.0:
-        book.average_cost[b, j] = 0.0
-    elif before * quantity >= 0.0:
-        book.average_cost[b, j] = (book.average_cost[b, j] * abs(before) + money) / abs(after)
-    elif before * after < 0.0:
-        book.average_cost[b, j] = money / abs(quantity)
-    if before * after <= 0.0:
-        book.held[b, j] = 0
-    book.shares[b, j] = after
-
-
-@njit(cache=True)
-def _sell(
-    market: Market, rules: Rules, row: Floats, book: Book, fill: Floats, b: int, t: int, j: int, quantity: float
-) -> None:
-    """Sell ``quantity`` > 0 shares of position j at the reference price less costs."""
-    column = book.column[b] + j
-    price = market.reference[t, column]
-    value = quantity * price
-    spread = row[SPREAD] * value
-    slip = _slippage(market, row, book.stream[b], t, column) * value
-    impact = _impact(market, row, book.equity[b], t, column) * value * np.sqrt(value)
-    impact = min(impact, value - spread - slip)
-    notional = value - spread - slip - impact
-    commission = _commission(row, quantity, notional)
-    regulatory = 0.0
-    if row[REGULATORY] > 0.0:
-        taf = min(market.taf_rate[t] * quantity, market.taf_cap[t])
-        regulatory = row[REGULATORY] * (market.sec_rate[t] * notional + taf)
-    proceeds = notional - commission - regulatory
-    if np.isnan(proceeds):
-        fill[REASON] = int(fill[REASON]) | UNPRICED
-        return
-    if proceeds < 0.0:
-        fill[REASON] = int(fill[REASON]) | FEES_EXCEED
-        return
-    book.cash[b] += proceeds
-    _enter(book, b, j, -quantity, proceeds, rules.lots)
-    _record(fill, -quantity, price, notional / quantity, commission, spread, slip, impact, regulatory)
-
-
-@njit(cache=True)
-def _buy(
-    market: Market, rules: Rules, row: Floats, book: Book, fill: Floats, b: int, t: int, j: int, quantity: float
-) -> None:
-    """Buy ``quantity`` > 0 shares of position j at the reference price plus costs."""
-    column = book.column[b] + j
-    price = market.reference[t, column]
-    value = quantity * price
-    spread = row[SPREAD] * value
-    slippage = _slippage(market, row, book.stream[b], t, column)
-    k = _impact(market, row, book.equity[b], t, column)
-    outlay = _outlay(row, quantity, price, slippage, k)
-    if np.isnan(outlay):
-        fill[REASON] = int(fill[REASON]) | UNPRICED
-        return
-    impact = k * value * np.sqrt(value)
-    notional = value + spread + slippage * value + impact
-    book.cash[b] -= outlay
-    _enter(book, b, j, quantity, outlay, rules.lots)
-    commission = _commission(row, quantity, notional)
-    _record(fill, quantity, price, notional / quantity, commission, spread, slippage * value, impact, 0.0)
-
-
-@njit(cache=True)
-def _record(
-    fill: Floats,
-    quantity: float,
-    reference: float,
-    price: float,
-    commission: float,
-    spread: float,
-    slippage: float,
-    impact: float,
-    regulatory: float,
-) -> None:
-    fill[QUANTITY] = quantity
-    fill[REFERENCE] = reference
-    fill[PRICE] = price
-    fill[FILL_COMMISSION] = commission
-    fill[FILL_SPREAD] = spread
-    fill[FILL_SLIPPAGE] = slippage
-    fill[FILL_IMPACT] = impact
-    fill[FILL_REGULATORY] = regulatory
-
-
-@njit(cache=True)
+@compiled
 def _carry(market: Market, row: Floats, book: Book, b: int, t: int) -> None:
     """Charge borrow on shorts and credit interest on cash for the bar that passed, at the last marks."""
     if row[BORROW] == 0.0 and row[INTEREST] == 0.0:
@@ -337,61 +150,214 @@ def _carry(market: Market, row: Floats, book: Book, b: int, t: int) -> None:
     book.carry[b, 1] += interest
 
 
-@njit(cache=True)
-def _fill_sells(market: Market, rules: Rules, row: Floats, book: Book, fills: Floats, b: int, t: int, slot: int) -> bool:
-    """Fill the due sells of portfolio b; return whether a buy is due as well."""
-    has_buys = False
+@compiled
+def _enter(rules: Rules, book: Book, b: int, j: int, quantity: float, money: float) -> None:
+    """Move ``quantity`` signed shares into position j at ``money`` cash (outlay or proceeds, positive)."""
+    before = book.shares[b, j]
+    units = (before + quantity) * rules.lots
+    # Beyond 2^52 lots a double holds no fraction of a lot to round off.
+    after = np.rint(units) / rules.lots if abs(units) < 4503599627370496.0 else before + quantity
+    if after == 0.0:
+        book.average_cost[b, j] = 0.0
+    elif before * quantity >= 0.0:
+        book.average_cost[b, j] = (book.average_cost[b, j] * abs(before) + money) / abs(after)
+    elif before * after < 0.0:
+        book.average_cost[b, j] = money / abs(quantity)
+    if before * after <= 0.0:
+        book.held[b, j] = 0
+    book.shares[b, j] = after
+
+
+@compiled
+def _flag(fills: Floats, b: int, j: int, reason: int) -> None:
+    if len(fills) > 0:
+        fills[b, j, REASON] = int(fills[b, j, REASON]) | reason
+
+
+@compiled
+def _record(fills: Floats, b: int, j: int, quantity: float, paid: Charge, regulatory: float) -> None:
+    """Write what a fill of ``quantity`` signed shares cost."""
+    if len(fills) > 0:
+        fills[b, j, QUANTITY] = quantity
+        fills[b, j, PRICE] = paid.executed / abs(quantity)
+        fills[b, j, FILL_COMMISSION] = paid.commission
+        fills[b, j, FILL_SPREAD] = paid.spread
+        fills[b, j, FILL_SLIPPAGE] = paid.slippage
+        fills[b, j, FILL_IMPACT] = paid.impact
+        fills[b, j, FILL_REGULATORY] = regulatory
+
+
+@compiled
+def _begin_fills(market: Market, book: Book, fills: Floats, b: int, t: int, slot: int) -> None:
+    """Overwrite the fills of portfolio b with what is due and nothing filled."""
+    for j in range(fills.shape[1]):
+        fills[b, j, REQUESTED] = book.asked[b, slot, j]
+        fills[b, j, QUANTITY] = 0.0
+        fills[b, j, REFERENCE] = market.reference[t, book.column[b] + j]
+        fills[b, j, PRICE] = np.nan
+        for item in range(FILL_COMMISSION, REASON):
+            fills[b, j, item] = 0.0
+        fills[b, j, REASON] = book.flags[b, slot, j]
+
+
+@compiled
+def _sell(
+    market: Market, rules: Rules, rates: Rates, book: Book, fills: Floats, b: int, t: int, j: int, quantity: float
+) -> None:
+    """Sell ``quantity`` > 0 shares of position j, or what is held of them, at the reference price less costs."""
+    if not rules.allow_short and quantity > book.shares[b, j]:
+        quantity = book.shares[b, j]
+        _flag(fills, b, j, LONG_ONLY)
+        if quantity == 0.0:
+            return
+    column = book.column[b] + j
+    slippage = slippage_of(rates, market.symbol_key[column])
+    paid = charge(rates, -1.0, quantity, market.reference[t, column], slippage, _impact(market, rates, t, column))
+    regulatory = 0.0
+    if rates.regulatory > 0.0:
+        taf = min(market.taf_rate[t] * quantity, market.taf_cap[t])
+        regulatory = rates.regulatory * (market.sec_rate[t] * paid.executed + taf)
+    proceeds = paid.executed - paid.commission - regulatory
+    if not proceeds > 0.0:
+        _flag(fills, b, j, FEES_EXCEED)
+        return
+    book.cash[b] += proceeds
+    _enter(rules, book, b, j, -quantity, proceeds)
+    _record(fills, b, j, -quantity, paid, regulatory)
+
+
+@compiled
+def _buy(
+    market: Market, rules: Rules, rates: Rates, book: Book, fills: Floats, b: int, t: int, j: int, quantity: float
+) -> None:
+    """Buy ``quantity`` > 0 shares of position j at the reference price plus costs, or what the cash pays for."""
+    column = book.column[b] + j
+    price, impact = market.reference[t, column], _impact(market, rates, t, column)
+    slippage = slippage_of(rates, market.symbol_key[column])
+    while quantity > 0.0:
+        paid = charge(rates, 1.0, quantity, price, slippage, impact)
+        outlay = paid.executed + paid.commission
+        if outlay <= book.cash[b]:
+            book.cash[b] -= outlay
+            _enter(rules, book, b, j, quantity, outlay)
+            _record(fills, b, j, quantity, paid, 0.0)
+            return
+        # The common scale is exact up to rounding, and what rounding leaves above the cash is not bought.
+        _flag(fills, b, j, CASH_LIMITED)
+        excess = max((outlay - book.cash[b]) / price, 0.5 / rules.lots)
+        quantity = floor_lots(min(quantity - excess, np.nextafter(quantity, 0.0)), rules.lots)
+
+
+@compiled
+def _fill_sells(
+    market: Market, rules: Rules, rates: Rates, book: Book, fills: Floats, b: int, t: int, slot: int
+) -> tuple[float, float]:
+    """Fill the due sells of portfolio b and drop what cannot fill.
+
+    Returns:
+        What the due buys take, without regard to a minimum commission: ``linear s + power s^1.5`` dollars when all are
+        scaled by s.
+    """
+    linear = power = 0.0
     for j in range(book.shares.shape[1]):
         quantity = book.due[b, slot, j]
-        fill = fills[b, j]
-        fill[REQUESTED] = book.asked[b, slot, j]
-        fill[REASON] = book.flags[b, slot, j]
-        _record(fill, 0.0, market.reference[t, book.column[b] + j], np.nan, 0.0, 0.0, 0.0, 0.0, 0.0)
         if quantity == 0.0:
             continue
-        if np.isnan(market.reference[t, book.column[b] + j]):
-            fill[REASON] = int(fill[REASON]) | UNTRADABLE
+        column = book.column[b] + j
+        price, impact = market.reference[t, column], _impact(market, rates, t, column)
+        reason = 0
+        if np.isnan(price):
+            reason = UNTRADABLE
         elif not book.equity[b] > 0.0:
-            fill[REASON] = int(fill[REASON]) | RUINED
-        elif quantity > 0.0:
-            has_buys = True
+            reason = RUINED
+        elif np.isnan(impact):
+            reason = UNPRICED
+        if reason != 0:
+            _flag(fills, b, j, reason)
+            book.due[b, slot, j] = 0.0
+        elif quantity < 0.0:
+            _sell(market, rules, rates, book, fills, b, t, j, -quantity)
         else:
-            if not rules.allow_short and -quantity > book.shares[b, j]:
-                quantity = -book.shares[b, j]
-                fill[REASON] = int(fill[REASON]) | LONG_ONLY
-            if quantity < 0.0:
-                _sell(market, rules, row, book, fill, b, t, j, -quantity)
-    return has_buys
+            value = quantity * price
+            slippage = slippage_of(rates, market.symbol_key[column])
+            linear += (1.0 + rates.commission) * (value + rates.spread * value + slippage * value)
+            linear += rates.per_share * quantity
+            power += (1.0 + rates.commission) * impact * value * np.sqrt(value)
+    return linear, power
 
 
-@njit(cache=True)
-def _fill_buys(market: Market, rules: Rules, row: Floats, book: Book, fills: Floats, b: int, t: int, slot: int) -> None:
-    """Fill the due buys of portfolio b, all scaled by one factor when cash does not reach."""
-    scale = _affordable(market, row, book, b, t, slot)
+@compiled
+def _affordable_above_minimum(market: Market, rates: Rates, book: Book, b: int, t: int, slot: int) -> float:
+    """Return the common scale of the due buys when commissions have a minimum; 0 when not even those can be paid.
+
+    Each outlay is the larger of two convex functions of the scale, so Newton's method comes down on the root as in
+    ``affordable``.
+    """
+    scale = 1.0
+    while True:
+        excess, slope = -book.cash[b], 0.0
+        for j in range(book.shares.shape[1]):
+            quantity = book.due[b, slot, j] * scale
+            if quantity > 0.0:
+                column = book.column[b] + j
+                price, impact = market.reference[t, column], _impact(market, rates, t, column)
+                slippage = slippage_of(rates, market.symbol_key[column])
+                paid = charge(rates, 1.0, quantity, price, slippage, impact)
+                excess += paid.executed + paid.commission
+                slope += outlay_slope(rates, quantity, price, slippage, impact)
+        if excess <= 0.0:
+            return scale
+        lower = scale - excess / (slope / scale)
+        if not lower > 0.0:
+            return 0.0
+        if lower >= scale * (1.0 - 2.3e-16):
+            return scale
+        scale = lower
+
+
+@compiled
+def _fill_buys(
+    market: Market, rules: Rules, rates: Rates, book: Book, fills: Floats, b: int, t: int, slot: int, scale: float
+) -> None:
+    """Fill the due buys of portfolio b, all scaled by one factor."""
     for j in range(book.shares.shape[1]):
         quantity = book.due[b, slot, j]
-        if quantity <= 0.0 or np.isnan(market.reference[t, book.column[b] + j]):
-            continue
-        if scale < 1.0:
-            fills[b, j, REASON] = int(fills[b, j, REASON]) | CASH_LIMITED
-            quantity = floor_lots(quantity * scale, rules.lots)
         if quantity > 0.0:
-            _buy(market, rules, row, book, fills[b, j], b, t, j, quantity)
+            if scale < 1.0:
+                _flag(fills, b, j, CASH_LIMITED)
+                quantity = nearest_lots(quantity * scale, rules.lots)
+            _buy(market, rules, rates, book, fills, b, t, j, quantity)
 
 
-@njit(cache=True)
+@compiled
 def settle(market: Market, rules: Rules, costs: Floats, book: Book, fills: Floats, b: int, t: int) -> None:
-    """Take portfolio b through bar t >= 1: carry, sells, buys, mark. ``fills`` (B, n, FILL_COLUMNS) is overwritten."""
+    """Take portfolio b through bar t >= 1: carry, sells, buys, mark.
+
+    ``fills`` (B, n, FILL_COLUMNS) is overwritten; with B = 0 nothing is recorded.
+    """
     row = costs[book.scenario[b]]
     slot = t % (rules.latency + 1)
     _carry(market, row, book, b, t)
-    if _fill_sells(market, rules, row, book, fills, b, t, slot):
-        _fill_buys(market, rules, row, book, fills, b, t, slot)
-    book.due[b, slot] = 0.0
-    book.asked[b, slot] = 0.0
-    book.flags[b, slot] = 0
+    if len(fills) > 0:
+        _begin_fills(market, book, fills, b, t, slot)
+    rates = rates_of(row, book.equity[b], book.stream[b], market.time_key[t])
+    linear, power = _fill_sells(market, rules, rates, book, fills, b, t, slot)
+    if linear > 0.0:
+        if rates.minimum > 0.0:
+            scale = _affordable_above_minimum(market, rates, book, b, t, slot)
+        else:
+            scale = affordable(linear, power, book.cash[b])
+        _fill_buys(market, rules, rates, book, fills, b, t, slot, scale)
+    _mark(market, book, b, t, slot)
+
+
+@compiled
+def _mark(market: Market, book: Book, b: int, t: int, slot: int) -> None:
+    """Clear the orders that were due and value portfolio b at the close of bar t."""
     equity = book.cash[b]
     for j in range(book.shares.shape[1]):
+        book.due[b, slot, j] = book.asked[b, slot, j] = 0.0
+        book.flags[b, slot, j] = 0
         if book.shares[b, j] != 0.0:
             equity += book.shares[b, j] * market.mark[t, book.column[b] + j]
             book.held[b, j] += 1
@@ -399,7 +365,7 @@ def settle(market: Market, rules: Rules, costs: Floats, book: Book, fills: Float
     book.peak[b] = max(book.peak[b], equity)
 
 
-@njit(cache=True)
+@compiled
 def pending(book: Book, b: int, j: int) -> float:
     """Return the signed shares of position j that are ordered and not yet filled."""
     total = 0.0
@@ -408,23 +374,51 @@ def pending(book: Book, b: int, j: int) -> float:
     return total
 
 
-@njit(cache=True)
+@compiled
+def expected(rules: Rules, book: Book, b: int, t: int, j: int) -> float:
+    """Return the shares of position j once the orders that wait at the close of bar t have filled.
+
+    A sale that waits cannot take a long-only position below zero, even if the purchase it counted on was dropped.
+    """
+    shares = float(book.shares[b, j])
+    for wait in range(1, rules.latency + 1):
+        shares += book.due[b, (t + wait) % (rules.latency + 1), j]
+        if not rules.allow_short:
+            shares = max(shares, 0.0)
+    return shares
+
+
+@compiled
 def place_shares(market: Market, rules: Rules, book: Book, b: int, t: int, j: int, quantity: float) -> None:
     """After the close of bar t, order ``quantity`` signed shares of position j; 0 and NaN ask for nothing."""
-    mark = market.mark[t, book.column[b] + j]
-    if np.isnan(quantity) or np.isnan(mark):
+    _order(market, rules, book, b, t, j, quantity, expected(rules, book, b, t, j))
+
+
+@compiled
+def place_weight(market: Market, rules: Rules, book: Book, b: int, t: int, j: int, weight: float) -> None:
+    """After the close of bar t, order what takes position j to ``weight`` of equity; NaN leaves it alone."""
+    if np.isnan(weight) or not book.equity[b] > 0.0:
         return
-    asked, flags = quantity, 0
-    if not rules.allow_short and quantity < 0.0:
-        holding = book.shares[b, j] + pending(book, b, j)
-        if -quantity > holding:
-            quantity, flags = -holding, LONG_ONLY
-    quantity = nearest_lots(quantity, rules.lots)
-    if quantity == 0.0 and flags == 0 or abs(asked) * mark < rules.min_trade:
+    holding = expected(rules, book, b, t, j)
+    target = weight * (book.equity[b] * (1.0 - rules.cash_buffer)) / market.mark[t, book.column[b] + j]
+    _order(market, rules, book, b, t, j, target - holding, holding)
+
+
+@compiled
+def _order(market: Market, rules: Rules, book: Book, b: int, t: int, j: int, asked: float, holding: float) -> None:
+    """Order ``asked`` shares of position j, of which ``holding`` will be held by then, as far as the rules allow."""
+    mark = market.mark[t, book.column[b] + j]
+    if np.isnan(asked) or np.isnan(mark):
+        return
+    quantity, flags = nearest_lots(asked, rules.lots), 0
+    if not rules.allow_short and -quantity > holding + 0.5 / rules.lots:
+        quantity, flags = -nearest_lots(holding, rules.lots), LONG_ONLY
+    if (quantity == 0.0 and flags == 0) or abs(asked) * mark < rules.min_trade:
         return
     if np.isfinite(rules.participation):
-        most = floor_lots(rules.participation * market.volume[t, book.column[b] + j], rules.lots)
-        if not abs(quantity) <= most:
+        volume = market.volume[t, book.column[b] + j]
+        most = 0.0 if np.isnan(volume) else floor_lots(rules.participation * volume, rules.lots)
+        if abs(quantity) > most:
             quantity, flags = np.copysign(most, quantity), flags | PARTICIPATION
     slot = t % (rules.latency + 1)
     book.due[b, slot, j] = quantity
@@ -432,23 +426,14 @@ def place_shares(market: Market, rules: Rules, book: Book, b: int, t: int, j: in
     book.flags[b, slot, j] = flags
 
 
-@njit(cache=True)
-def place_weight(market: Market, rules: Rules, book: Book, b: int, t: int, j: int, weight: float) -> None:
-    """After the close of bar t, order what takes position j to ``weight`` of equity; NaN leaves it alone."""
-    if np.isnan(weight) or not book.equity[b] > 0.0:
-        return
-    target = weight * book.equity[b] * (1.0 - rules.cash_buffer) / market.mark[t, book.column[b] + j]
-    place_shares(market, rules, book, b, t, j, target - book.shares[b, j] - pending(book, b, j))
-
-
-@njit(cache=True)
+@compiled
 def advance(market: Market, rules: Rules, costs: Floats, book: Book, fills: Floats, bars: Ints) -> None:
     """Settle every portfolio b in its own bar ``bars[b]`` (B,), in place."""
     for b in range(len(bars)):
         settle(market, rules, costs, book, fills, b, bars[b])
 
 
-@njit(cache=True)
+@compiled
 def place(market: Market, rules: Rules, book: Book, bars: Ints, targets: Floats, are_shares: bool) -> None:
     """Place ``targets`` (B, n), weights or signed shares, after the close of ``bars`` (B,), in place."""
     for b in range(len(bars)):
@@ -459,22 +444,54 @@ def place(market: Market, rules: Rules, book: Book, bars: Ints, targets: Floats,
                 place_weight(market, rules, book, b, bars[b], j, targets[b, j])
 
 
-@njit(cache=True)
+@compiled
 def _append(orders: Floats, count: int, fills: Floats, b: int, t: int, latency: int) -> int:
     """Copy the fills of portfolio b that somebody asked for to the order table; return the new count."""
     for j in range(fills.shape[1]):
-        if fills[b, j, REQUESTED] != 0.0:
+        if fills[0, j, REQUESTED] != 0.0:
             order = orders[count]
             order[0] = t - 1 - latency
             order[1] = t
             order[2] = b
             order[3] = j
-            order[4:] = fills[b, j]
+            for item in range(FILL_COLUMNS):
+                order[4 + item] = fills[0, j, item]
             count += 1
     return count
 
 
-@njit(cache=True, parallel=True, nogil=True)
+@compiled
+def _run(
+    market: Market,
+    rules: Rules,
+    costs: Floats,
+    book: Book,
+    weights: Floats,
+    asks: NDArray[np.bool_],
+    start: int,
+    b: int,
+    fills: Floats,
+    orders: Floats,
+    equity: Floats,
+    cash: Floats,
+) -> int:
+    """Drive the one portfolio of ``book`` by a table of weights; return the number of orders."""
+    count = 0
+    equity[0], cash[0] = book.equity[0], book.cash[0]
+    for i in range(len(equity)):
+        t = start + i
+        if i > 0:
+            settle(market, rules, costs, book, fills, 0, t)
+            equity[i], cash[i] = book.equity[0], book.cash[0]
+            if len(fills) > 0:
+                count = _append(orders, count, fills, b, t, rules.latency)
+        if asks[i]:
+            for j in range(weights.shape[1]):
+                place_weight(market, rules, book, 0, t, j, weights[t, j])
+    return count
+
+
+@compiled_run
 def run_weights(
     market: Market,
     rules: Rules,
@@ -489,8 +506,8 @@ def run_weights(
 
     ``book`` stands at the close of bar ``start`` and ends at the close of bar ``stop - 1``, whose decision is not
     placed, so that a run can go on from there. ``weights`` (T, n); a row without finite weights asks for nothing.
-    ``orders`` (B, M, ORDER_COLUMNS) is filled when M > 0; M must be at least the number of finite weights. Portfolios run in
-    parallel; the result does not depend on the number of threads.
+    ``orders`` (B, M, ORDER_COLUMNS) is filled when M > 0; M must be at least the number of finite weights. Portfolios
+    run in parallel; the result does not depend on the number of threads.
 
     Returns:
         equity (B, stop - start), cash (B, stop - start), number of orders (B,).
@@ -502,19 +519,9 @@ def run_weights(
     for t in range(bars - 1):
         asks[t] = not np.isnan(weights[start + t]).all()
     for b in prange(batch):
-        fills = np.zeros((1, book.shares.shape[1], FILL_COLUMNS))
-        equity[b, 0], cash[b, 0] = book.equity[b], book.cash[b]
+        fills = np.zeros((min(1, orders.shape[1]), book.shares.shape[1], FILL_COLUMNS))
         one = select(book, b)
-        for i in range(bars):
-            t = start + i
-            if i > 0:
-                settle(market, rules, costs, one, fills, 0, t)
-                equity[b, i], cash[b, i] = one.equity[0], one.cash[0]
-                if orders.shape[1] > 0:
-                    counts[b] = _append(orders[b], counts[b], fills, 0, t, rules.latency)
-            if asks[i]:
-                for j in range(weights.shape[1]):
-                    place_weight(market, rules, one, 0, t, j, weights[t, j])
+        counts[b] = _run(market, rules, costs, one, weights, asks, start, b, fills, orders[b], equity[b], cash[b])
     return equity, cash, counts
 
 
