@@ -1,0 +1,99 @@
+"""``tradekit report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tradekit.cli.console import print_json, print_rich
+from tradekit.cli.options import examples, json_option
+from tradekit.cli.paper import journals, parity_line
+
+if TYPE_CHECKING:
+    from tradekit.desk.folder import Desk
+
+
+@click.command(
+    "report",
+    short_help="Rebuild and print what a run found.",
+    epilog=examples("tradekit report", "tradekit report 2026-01-31T09-30-00-walk_forward"),
+)
+@click.argument("run", required=False)
+@json_option
+def command(run: str | None, as_json: bool) -> None:
+    """Rebuild the report of RUN, a run folder or its name, from its tables, and print it.
+
+    Without RUN: the newest backtest, the newest stress test, and whether the newest paper session did what the backtest
+    of its bars does.
+    """
+    from tradekit.desk.folder import find_desk
+
+    desk = find_desk()
+    folders = [folder_of(desk, run)] if run else newest(desk)
+    runs = [rebuilt(folder) for folder in folders]
+    shadow = None if run else newest_session(desk)
+    if as_json:
+        print_json(runs[0] if run else {"runs": runs, "session": shadow})
+        return
+    from tradekit.report.text import summary_text
+
+    for one in reversed(runs):  # the backtest last, nearest to the reader
+        print_rich(f"{one['folder']}", summary_text(one), "")
+    if shadow is not None:
+        print_rich(f"session {shadow['session']}: {parity_line(shadow)}", "")
+    for one in reversed(runs):
+        print_rich(one["report"])
+
+
+def rebuilt(folder: Path) -> dict[str, Any]:
+    """Rebuild a run folder and return its summary with its paths."""
+    from tradekit.report.run_folder import read_summary, rebuild
+
+    page = rebuild(folder)
+    return read_summary(folder) | {"folder": str(folder), "report": str(page)}
+
+
+def folder_of(desk: Desk, run: str) -> Path:
+    """Return the run folder called ``run``, a path or a name in the desk's results.
+
+    Raises:
+        DeskError: there is none.
+    """
+    from tradekit.errors import DeskError, suggest
+
+    for folder in (Path(run), desk.results / run):
+        if folder.is_dir():
+            return folder
+    raise DeskError(f"no run {run!r} in {desk.results}; {suggest(run, [path.name for path in runs_of(desk)])}")
+
+
+def runs_of(desk: Desk) -> list[Path]:
+    """Return the desk's run folders, the oldest first: their names begin with the time."""
+    return sorted(path.parent for path in desk.results.glob("[!.]*/manifest.json"))
+
+
+def newest(desk: Desk) -> list[Path]:
+    """Return the newest backtest and the newest stress test, of those there are.
+
+    Raises:
+        DeskError: there is no run at all.
+    """
+    from tradekit.errors import DeskError
+    from tradekit.report.run_folder import read_summary
+
+    last: dict[bool, Path] = {}
+    for folder in runs_of(desk):
+        last[read_summary(folder)["kind"] == "stress"] = folder
+    if not last:
+        raise DeskError(f"{desk.results}: no runs yet; run: tradekit backtest --walk-forward")
+    return [last[is_stress] for is_stress in (False, True) if is_stress in last]
+
+
+def newest_session(desk: Desk) -> dict[str, Any] | None:
+    """Return the shadow report of the newest paper session, None when there is none."""
+    from tradekit.live.report import session_report
+
+    found = journals(desk)
+    return session_report(found[-1]) if found else None

@@ -1,0 +1,59 @@
+"""``tradekit stress``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tradekit.cli.console import steps
+from tradekit.cli.options import (
+    data_options,
+    examples,
+    json_option,
+    market_options,
+    out_option,
+    overrides,
+    strategies_option,
+)
+from tradekit.cli.publish import publish
+
+
+@click.command(
+    "stress",
+    short_help="Run strategies under worse costs, later fills and harder times.",
+    epilog=examples("tradekit stress --slippage-shock 1.5"),
+)
+@click.option("--spec", type=click.Path(path_type=Path), metavar="FILE", help="Default: backtests/stress.toml.")
+@click.option(
+    "--slippage-shock",
+    type=click.FloatRange(min=0.0),
+    metavar="K",
+    help="Add a scenario that multiplies slippage, spread and impact.",
+)
+@strategies_option
+@data_options
+@market_options
+@out_option
+@json_option
+def command(
+    spec: Path | None,
+    slippage_shock: float | None,
+    out: Path | None,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Walk strategies forward and run what they decided under every scenario of the spec.
+
+    It also finds the multiple of the costs at which each strategy's edge dies.
+    """
+    from tradekit.desk.folder import find_desk
+    from tradekit.desk.jobs import run_stress
+    from tradekit.desk.specs import read_stress
+
+    desk = find_desk()
+    settings = overrides(given).apply(read_stress(spec or desk.backtests / "stress.toml"))
+    with steps("stress") as progress:
+        outcome = run_stress(desk, settings, slippage_shock, progress)
+    publish(desk, outcome, "stress", out, as_json)

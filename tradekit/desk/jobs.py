@@ -1,0 +1,145 @@
+"""Run what a spec says on a desk: load its bars and strategies, and hand them to the engine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from tradekit.desk.loader import LoadedStrategy, load_strategies, load_strategy
+from tradekit.desk.specs import BacktestSpec, DataSpec, read_backtest
+from tradekit.engine.audit import audit
+from tradekit.engine.single_pass import single_pass
+from tradekit.engine.strategy import attempt
+from tradekit.engine.stress import Stress, default_scenarios, slippage_scenario, stress
+from tradekit.engine.walk_forward import WalkForward, walk_forward
+from tradekit.errors import StrategyError
+from tradekit.market.sources import load_panel
+
+if TYPE_CHECKING:
+    from tradekit.desk.folder import Desk
+    from tradekit.desk.overrides import Overrides
+    from tradekit.desk.specs import StressSpec
+    from tradekit.engine.audit import AuditReport
+    from tradekit.market.panel import Panel
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A result and the strategies it is of."""
+
+    result: WalkForward | Stress
+    loaded: tuple[LoadedStrategy, ...]
+
+
+def bars_of(data: DataSpec, desk: Desk) -> Panel:
+    """Load the bars of a spec; a path counts from the working folder, and if nothing is there from the desk's root.
+
+    Raises:
+        DataError: the source cannot be found or used.
+    """
+    inside = desk.root / data.source
+    source = os.fspath(inside) if not Path(data.source).exists() and inside.exists() else data.source
+    return load_panel(source, data.symbols, data.start, data.end, data.benchmark)
+
+
+def backtest_spec(desk: Desk, path: Path | None, walk_forward: bool) -> BacktestSpec:
+    """Return the spec at ``path``; without one the desk's walk-forward spec, or every bar of the desk's source.
+
+    Raises:
+        ConfigError: the file is missing or broken.
+    """
+    if path is None and not walk_forward:
+        return BacktestSpec(DataSpec(desk.data))
+    return read_backtest(path or desk.backtests / "walk_forward.toml")
+
+
+def run_walk_forward(desk: Desk, spec: BacktestSpec, progress: Progress | None = None) -> Outcome:
+    """Judge the strategies on bars that they have not learnt from.
+
+    Raises:
+        TradekitError: a spec, strategy, bundle or source cannot be used, or no strategy could run.
+    """
+    loaded, panel = load_strategies(desk, spec.strategies), bars_of(spec.data, desk)
+    result = walk_forward(
+        [one.strategy for one in loaded], panel, spec.windows, spec.costs, spec.execution, spec.cash, progress=progress
+    )
+    return _outcome(result, {run.name: run.skipped for run in result.runs}, loaded)
+
+
+def run_single_pass(desk: Desk, spec: BacktestSpec, progress: Progress | None = None) -> Outcome:
+    """Run the strategies once over all bars; those that learn are left out by name.
+
+    Raises:
+        TradekitError: as in ``run_walk_forward``.
+    """
+    loaded, panel = load_strategies(desk, spec.strategies), bars_of(spec.data, desk)
+    result = single_pass([one.strategy for one in loaded], panel, spec.costs, spec.execution, spec.cash, progress)
+    return _outcome(result, {run.name: run.skipped for run in result.runs}, loaded)
+
+
+def run_stress(
+    desk: Desk, spec: StressSpec, slippage_shock: float | None = None, progress: Progress | None = None
+) -> Outcome:
+    """Run the strategies under every scenario of the spec, and under a slippage shock when one is given.
+
+    Replays draw on all bars of the source, however late the spec's own bars start.
+
+    Raises:
+        TradekitError: as in ``run_walk_forward``.
+    """
+    scenarios = list(default_scenarios() if spec.scenarios is None else spec.scenarios)
+    if slippage_shock is not None:
+        shock = slippage_scenario(slippage_shock)
+        scenarios = [one for one in scenarios if one.name != shock.name]
+        scenarios.insert(1 if scenarios and scenarios[0].kind == "base" else 0, shock)
+    loaded, panel = load_strategies(desk, spec.strategies), bars_of(spec.data, desk)
+    cut = spec.data.start or spec.data.end
+    history = bars_of(replace(spec.data, start=None, end=None), desk) if cut else panel
+    result = stress(
+        [one.strategy for one in loaded],
+        panel,
+        scenarios,
+        spec.windows,
+        spec.costs,
+        spec.execution,
+        spec.cash,
+        progress,
+        history,
+    )
+    ran = {cell.strategy for cell in result.cells if cell.ledger is not None}
+    reasons = {cell.strategy: None if cell.strategy in ran else cell.skipped for cell in result.cells}
+    return _outcome(result, reasons, loaded)
+
+
+def run_audit(desk: Desk, name: str, overrides: Overrides) -> AuditReport:
+    """Audit one strategy; one that learns is fitted on the first half of the bars and audited on the second.
+
+    Raises:
+        TradekitError: the strategy or source cannot be used.
+    """
+    strategy = load_strategy(name, desk).strategy
+    panel = bars_of(overrides.apply(BacktestSpec(DataSpec(desk.data))).data, desk)
+    if hasattr(strategy, "check"):
+        strategy.check(panel)
+    half = len(panel) // 2
+    fitted, failure = attempt(lambda: strategy.fit(panel[:half]))
+    if failure is not None:
+        raise StrategyError(f"{strategy.name}: fit on {half} bars raised {failure}")
+    report, failure = attempt(lambda: audit(fitted, panel if fitted is strategy else panel[half:]))
+    if failure is not None:
+        raise StrategyError(f"{strategy.name}: raised {failure}")
+    return cast("AuditReport", report)
+
+
+def _outcome(result: WalkForward | Stress, skipped: dict[str, str | None], loaded: Sequence[LoadedStrategy]) -> Outcome:
+    """Return the outcome; it is an error, with the first reason, when no strategy ran at all."""
+    if all(reason is not None for reason in skipped.values()):
+        name, reason = next(iter(skipped.items()))
+        more = f" (and {len(skipped) - 1} more)" if len(skipped) > 1 else ""
+        raise StrategyError(f"no strategy could run: {name}: {reason}{more}")
+    return Outcome(result, tuple(loaded))
