@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tradekit.errors import ConfigError, DataError
 from tradekit.market.costs import CostModel
-from tradekit.market.optimum import changes, foresight, planted_optimum, side_cost
+from tradekit.market.optimum import _expect, changes, foresight, planted_optimum, side_cost
 from tradekit.market.sources import load_panel
 from tradekit.market.sources.synthetic import planted_signal
 
@@ -147,6 +147,16 @@ def _band(trend: Floats, width: float) -> Floats:
         now = np.where(value > width, 1.0, np.where(value < -width, 0.0, now))
         exposure[bar] = now
     return exposure
+
+
+def test_expectation_over_levels_and_shocks_by_hand() -> None:
+    # Two levels, two grid points; from level 0 to 1 a quarter of the time, from level 1 always to 0.
+    moves = np.array([[0.75, 0.25], [1.0, 0.0]])
+    value = np.array([[[0.0, 8.0], [4.0, 16.0]]] * 2) * np.array([1.0, 10.0])[:, None, None]
+    place = np.array([[[0.0, 1.0], [0.5, 0.5]], [[0.25, 0.25], [1.0, 0.5]]])
+    # Level 0 mixes to (1, 10), level 1 to (0, 8); then the mean of two interpolations each.
+    expected = np.array([[5.5, 5.5], [2.0, 6.0]])
+    np.testing.assert_allclose(_expect(value, place, moves), [expected, 10.0 * expected], rtol=1e-12)
 
 
 def test_nothing_to_earn_in_noise() -> None:

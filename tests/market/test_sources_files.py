@@ -87,6 +87,7 @@ def test_folder_is_the_union_of_timestamps_and_nothing_is_filled(tmp_path: Path)
     write(tmp_path / "AAA.csv", "date,close\n2024-01-02,1\n2024-01-03,2\n")
     write(tmp_path / "BBB.csv", "date,close\n2024-01-03,5\n2024-01-04,6\n")
     write(tmp_path / "notes.txt", "not data")
+    write(tmp_path / "._AAA.csv", "what some systems leave beside a file")
     panel = load_panel(tmp_path)
     np.testing.assert_array_equal(panel.close, [[1.0, np.nan], [2.0, 5.0], [np.nan, 6.0]])
     assert panel.tradable.tolist() == [[True, False], [True, True], [False, True]]
@@ -224,6 +225,10 @@ BAD_FILES = {
     "negative volume": (daily("2024-01-03,10.5,12,10,11.5,-1"), "line 3 .2024-01-03.: volume is negative"),
     "blank volume": (daily("2024-01-03,10.5,12,10,11.5,"), "line 3 .2024-01-03.: volume is blank"),
     "stray field": (daily("2024-01-03,10.5,12,10,11.5,1500,7"), "A.csv: cannot be read .*line 3"),
+    "stray field in every row": (
+        DAILY.replace("00\n", "00,7\n").replace(",0\n", ",0,7\n"),
+        "A.csv: cannot be read",
+    ),
     "high below low": (daily("2024-01-03,10.5,9,10,9.5,1500"), "line 3 .2024-01-03.: high 9 is below open 10.5"),
     "close above high": (daily("2024-01-03,10.5,12,10,12.5,1500"), "line 3 .2024-01-03.: high 12 is below close 12.5"),
     "low above open": (daily("2024-01-03,10.5,12,10.8,11.5,1500"), "line 3 .2024-01-03.: low 10.8 is above open 10.5"),
@@ -364,6 +369,14 @@ def test_files_that_do_not_go_together(tmp_path: Path, second: str, message: str
         load_panel(tmp_path)
 
 
+def test_a_benchmark_that_does_not_go_with_the_symbols(tmp_path: Path) -> None:
+    write(tmp_path / "A.csv", DAILY)
+    write(tmp_path / "SPY.csv", HOURLY)
+    with pytest.raises(DataError, match=r"SPY\.csv: bars of 1h but .*A\.csv has 1D"):
+        load_panel(tmp_path, "A")
+    assert load_panel(tmp_path, "A", benchmark="equal_weight").frequency == "1D"
+
+
 def test_files_of_different_zones_and_grids(tmp_path: Path) -> None:
     write(tmp_path / "A.csv", HOURLY)
     write(tmp_path / "B.csv", HOURLY.replace("Z", "+01:00"))
@@ -376,7 +389,6 @@ def test_files_of_different_zones_and_grids(tmp_path: Path) -> None:
 
 def test_a_symbol_without_bars_in_the_range(tmp_path: Path) -> None:
     write(tmp_path / "OLD.csv", "date,close\n2023-01-03,1\n2023-01-04,2\n")
-    write(tmp_path / "NEW.csv", DAILY.replace(",open,high,low,close,volume", ",open,high,low,close,volume"))
     write(tmp_path / "NEW.csv", "date,close\n2024-01-02,1\n2024-01-03,2\n")
     with pytest.raises(DataError, match="no bars of NEW in 2023-01-03 to 2023-01-04; leave the symbol out or widen"):
         load_panel(tmp_path, end="2023-12-31")

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from tradekit.errors import DataError
 from tradekit.market import calendar
 from tradekit.market.sources import load_panel
-from tradekit.market.sources.synthetic import LEVEL_WEIGHTS, LEVELS, MOVES, SyntheticSpec, planted_signal, shock_nodes
+from tradekit.market.sources.synthetic import (
+    LEVEL_WEIGHTS,
+    LEVELS,
+    MOVES,
+    SyntheticSpec,
+    planted_signal,
+    shock_nodes,
+    truth,
+)
 
 NOISE = "synthetic:noise?bars=8000&symbols=20"
 PLANTED = "synthetic:planted?bars=8000&symbols=20"
@@ -66,6 +74,23 @@ def test_noise_has_fat_tails_and_volatility_clusters_of_the_size_asked() -> None
     for lag, least in ((1, 0.07), (20, 0.04)):
         follow = [np.corrcoef(size[:-lag, i], size[lag:, i])[0, 1] for i in range(20)]
         assert np.mean(follow) > least
+
+
+def test_the_level_after_a_bar_is_the_volatility_of_the_next() -> None:
+    panel = load_panel(NOISE)
+    market, _, _ = truth(panel)
+    returns = _returns(panel.close)
+    # Where the level has just moved, the return after the move has the new one and the return before it the old.
+    for old, new in ((0, 1), (1, 0), (1, 2), (2, 1)):
+        moved = (market.level[:-2] == old) & (market.level[1:-1] == new)
+        assert returns[:-1][moved].std() == pytest.approx(0.012 * LEVELS[old], rel=0.15)
+        assert returns[1:][moved].std() == pytest.approx(0.012 * LEVELS[new], rel=0.15)
+
+
+def test_a_fifth_of_the_variance_is_overnight() -> None:
+    panel = load_panel(NOISE)
+    gap = panel.open[1:] / panel.close[:-1] - 1.0
+    assert gap.var() / _returns(panel.close).var() == pytest.approx(0.2, rel=0.03)
 
 
 def test_noise_is_a_martingale_to_everything_that_was_known() -> None:
