@@ -109,12 +109,12 @@ class Session:
 
     def _describe(self) -> dict[str, Any]:
         spec, contract = self._spec, self._contract
-        digest = getattr(self._strategy, "content_hash", None)
+        digest = getattr(getattr(self._strategy, "bundle", None), "digest", None)
         return {
             "session": self._name,
             "mode": spec.mode,
             "strategy": self._strategy.name,
-            "strategy_hash": digest if isinstance(digest, str) else None,
+            "bundle": digest,
             "sleeves": sleeves_of(self._strategy),
             "source": contract.source,
             "symbols": list(contract.symbols),

@@ -34,10 +34,10 @@ def thaw(text: str, fresh: Any) -> Any:
 def _freeze(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | str):
         return value
+    if isinstance(value, np.generic):  # before float, which numpy's float64 is too
+        return {"scalar": _freeze(np.asarray(value))}
     if isinstance(value, float):
         return value if math.isfinite(value) else {"float": repr(value)}
-    if isinstance(value, np.generic):
-        return {"scalar": _freeze(np.asarray(value))}
     if isinstance(value, np.ndarray) and value.dtype.kind in "biufMmSU":
         data = base64.b64encode(np.ascontiguousarray(value).tobytes()).decode()
         return {"array": [value.dtype.str, list(value.shape), data]}

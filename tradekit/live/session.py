@@ -102,11 +102,11 @@ def _open_exchange(spec: SessionSpec, strategy: AnyStrategy, path: Path, stack: 
         key_id=spec.exchange.key_id,
         secret_key=spec.exchange.secret_key,
     )
-    exchange = Exchange(panel, settings, _benchmark(spec, panel), path.with_suffix(EXCHANGE_SUFFIX))
+    exchange = Exchange(panel, settings, index_closes(spec, panel), path.with_suffix(EXCHANGE_SUFFIX))
     return stack.enter_context(ExchangeServer(exchange))
 
 
-def _benchmark(spec: SessionSpec, panel: Panel) -> Floats | None:
+def index_closes(spec: SessionSpec, panel: Panel) -> Floats | None:
     """Return (T,) closes of a benchmark that is not a symbol of the panel; the panel keeps its returns only."""
     if panel.benchmark_name in (EQUAL_WEIGHT, *panel.symbols):
         return None

@@ -118,8 +118,8 @@ def _quantity(value: Any, symbol: str, whole: bool) -> float:
     if value is None or isinstance(value, bool):
         raise Refusal(422, BAD_REQUEST, "qty or notional is required")
     try:
-        amount = Decimal(value)
-    except (InvalidOperation, TypeError, ValueError) as error:
+        amount = Decimal(str(value))
+    except InvalidOperation as error:
         raise Refusal(422, BAD_REQUEST, "qty must be a number") from error
     if not (amount.is_finite() and amount > 0):
         raise Refusal(422, BAD_REQUEST, "qty must be > 0")

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from tradekit.market.panel import Floats, Panel
 
+LARGEST_EXACT = 2.0**52
 NAMESPACE = uuid5(NAMESPACE_URL, "tradekit/exchange")
 MULTIPLIER = 2.0
 """Overnight margin of a standard account; the fills themselves never borrow."""
@@ -137,6 +138,11 @@ class Venue:
         """Return the panel column of a symbol that can be traded, None when there is none."""
         return self.panel.symbols.index(symbol) if symbol in self.panel.symbols else None
 
+    def _lots(self, shares: float) -> float:
+        """Round a sum of whole numbers of lots to the whole number of lots it is."""
+        units = shares * self._rules.lots
+        return shares if abs(units) > LARGEST_EXACT else float(np.rint(units) / self._rules.lots)
+
     def _place(self, column: int) -> tuple[int, int]:
         return (column, 0) if self.settings.sleeves else (0, column)
 
@@ -220,7 +226,7 @@ class Venue:
         b, j = self._place(column)
         self.book.due[b, 0, j] = self.book.asked[b, 0, j] = 0.0
         self.book.flags[b, 0, j] = 0
-        total = sum(order.ask.signed for order in self._open[column])
+        total = self._lots(sum(order.ask.signed for order in self._open[column]))
         if total:
             kernel.place_shares(self._market, self._rules, self.book, b, self.bar, j, total)
 
@@ -246,7 +252,7 @@ class Venue:
         time = self._fill_time()
         for order in self._open[column]:
             order.filled = min(left, order.ask.quantity)
-            left = float(kernel.nearest_lots(left - order.filled, self._rules.lots))
+            left = self._lots(left - order.filled)
             order.status = "filled" if order.filled == order.ask.quantity else "canceled"
             order.closed_at = time
             if order.filled:
