@@ -1,0 +1,115 @@
+"""The figure of equity and drawdown, and the numbers that the pointer shows on it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tradekit.evidence import measures
+from tradekit.report.axes import time_ticks
+from tradekit.report.figures import Line, choice, legend, line_plot, thin, value_range
+from tradekit.report.markup import Markup, section, tag
+from tradekit.report.metrics import scored
+from tradekit.report.summary import plain
+from tradekit.report.words import stamp
+
+if TYPE_CHECKING:
+    from tradekit.market.panel import Floats
+    from tradekit.report.record import Record, Track
+
+Summary = dict[str, Any]
+LOG_FROM = 3.0  # highest over lowest equity from which the logarithmic scale is shown first
+
+
+class Curves:
+    """What the equity figure shows: lines over the scored bars, thinned, and where windows begin."""
+
+    def __init__(
+        self, times: Any, labels: list[str], growth: list[Line], falls: list[Line], marks: list[float]
+    ) -> None:
+        self.times, self.labels, self.growth, self.falls, self.marks = times, labels, growth, falls, marks
+
+
+def curves_of(summary: Summary, record: Record, styles: dict[str, str]) -> Curves | None:
+    """Return the curves of a run; None when it scored fewer than two bars."""
+    tracks = record.base
+    if not tracks:
+        return None
+    some = next(iter(tracks.values()))
+    if len(some.equity) - some.scored_from < 2:
+        return None
+    equity = {name: scored(track).equity / scored(track).equity[0] for name, track in tracks.items()}
+    benchmark = np.concatenate([[1.0], np.cumprod(1.0 + np.nan_to_num(scored(some).benchmark))])
+    rows = thin(len(benchmark))
+    order = sorted(tracks, key=lambda name: ({"policy": 2, "hold": 1}.get(styles[name], 0), name))
+    growth = [Line(name, styles[name], equity[name][rows]) for name in order]
+    growth.insert(0, Line(summary["data"]["benchmark"], "benchmark", benchmark[rows]))
+    # More than a few drawdowns hide each other: the candidate's, and those of what it is measured by.
+    few = {summary["verdict"]["candidate"], summary["verdict"]["best_baseline"], "buy_and_hold"}
+    falls = [
+        Line(name, styles[name], _deepest(-measures.drawdown(equity[name]), rows))
+        for name in order
+        if name in few or len(order) < 4
+    ]
+    times = some.timestamps[some.scored_from - 1 :]
+    labels = [stamp(times[row], summary["data"]["frequency"]) for row in rows]
+    return Curves(times, labels, growth, falls, _marks(record, some))
+
+
+def _figure(set_: str, *children: Markup) -> Markup:
+    return tag("div", *children, tag("div", class_="tip"), class_="figure", data_set=set_)
+
+
+def _deepest(falls: Floats, rows: list[int]) -> Floats:
+    """Return the deepest fall since the row shown before, so that thinning hides none."""
+    return np.minimum.reduceat(falls, [0, *(row + 1 for row in rows[:-1])])
+
+
+def _marks(record: Record, track: Track) -> list[float]:
+    """Return where windows begin, as places in the figure."""
+    base, bars = track.scored_from - 1, len(track.equity) - track.scored_from
+    firsts = sorted({row.first for row in record.windows})
+    return [(first - base) / bars for first in firsts if first > base]
+
+
+def equity_section(curves: Curves) -> Markup:
+    """Return equity and drawdown of every strategy, the candidate on top."""
+    ticks = time_ticks(curves.times)
+    panes = []
+    for name, logarithmic in (("Linear", False), ("Logarithmic", True)):
+        scale = value_range(curves.growth, logarithmic=logarithmic)
+        panes.append((name, line_plot(curves.growth, scale, ticks, base=1.0, marks=curves.marks)))
+    values = np.concatenate([line.values for line in curves.growth])
+    shown = int(values.max() > LOG_FROM * max(1e-9, values.min()))
+    falls = line_plot(
+        curves.falls,
+        value_range(curves.falls, percent=True),
+        ticks,
+        filled=next((line.name for line in curves.falls if line.style == "policy"), None),
+        low=True,
+        ends=False,
+    )
+    refits = " Marks at the foot are the starts of the test windows." if curves.marks else ""
+    return section(
+        "Equity against the baselines",
+        _figure("growth", choice("scale", panes, shown), legend(curves.growth)),
+        tag("h3", "Drawdown"),
+        _figure("falls", falls, legend(curves.falls, always=True)),
+        lead=f"Growth of 1 over the scored bars, after costs. Dotted: the benchmark, free of costs.{refits}",
+        id_="equity",
+    )
+
+
+def curve_data(curves: Curves) -> str:
+    """Return the values that the pointer shows, as JSON."""
+
+    def lines(of: list[Line]) -> list[dict[str, Any]]:
+        return [{"name": one.name, "style": one.style, "values": one.values.round(4).tolist()} for one in of]
+
+    sets = {
+        "growth": {"times": curves.labels, "percent": False, "lines": lines(curves.growth)},
+        "falls": {"times": curves.labels, "percent": True, "lines": lines(curves.falls)},
+    }
+    return json.dumps(plain(sets), separators=(",", ":"), sort_keys=True)

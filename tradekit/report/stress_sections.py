@@ -1,0 +1,98 @@
+"""The sections that only a stress run has: the heat map of scenarios, and the costs at which an edge dies."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tradekit.report.cells import heat, robust_most, share_of, th
+from tradekit.report.columns import STRESS
+from tradekit.report.figures import bar, choice
+from tradekit.report.markup import Markup, section, table, tag
+from tradekit.report.text import break_even_text
+from tradekit.report.words import interval
+
+if TYPE_CHECKING:
+    from tradekit.report.columns import Column
+
+Summary = dict[str, Any]
+FAR = 10.0  # a break-even bar is full at this multiple of the costs
+
+
+def heat_map(summary: Summary, styles: dict[str, str]) -> Markup:
+    """Return every strategy in every scenario: Sharpe ratio, return and drawdown, one at a time."""
+    panes = [(column.heading, _grid(summary, styles, column)) for column in STRESS]
+    return section(
+        "Under stress",
+        choice("stress", panes),
+        lead="Blue gains, orange loses. Replays fit each strategy on the bars before them and run through the crisis.",
+        id_="stress",
+    )
+
+
+def _grid(summary: Summary, styles: dict[str, str], column: Column) -> Markup:
+    ran = [s for s in summary["scenarios"] if any(cell["metrics"] for cell in s["cells"])]
+    most = robust_most(cell["metrics"][column.metric] for s in ran for cell in s["cells"] if cell["metrics"])
+    first = summary["verdict"]["candidate"]
+    names = sorted((one["name"] for one in summary["strategies"]), key=lambda name: name != first)
+    head = [th("Scenario"), *(th(name, class_="policy" if styles[name] == "policy" else None) for name in names)]
+    body = []
+    for scenario in ran:
+        name = tag("th", scenario["name"], scope="row", title=_meaning(scenario))
+        cells = sorted(scenario["cells"], key=lambda cell: cell["strategy"] != first)
+        body.append(tag("tr", name, *(_cell(scenario["name"], cell, column, most) for cell in cells)))
+    return table(head, body, class_="heat", id_=f"stress-{column.metric}")
+
+
+def _cell(scenario: str, cell: dict[str, Any], column: Column, most: float) -> Markup:
+    metrics = cell["metrics"]
+    if metrics is None:
+        return tag("td", "skipped", class_="none", title=cell["skipped"])
+    value = metrics[column.metric]
+    share = share_of(value, most) * (-1.0 if column.metric == "max_drawdown" else 1.0)
+    bounds = f"95 % interval {interval(metrics['sharpe_low'], metrics['sharpe_high'])}"
+    return heat(
+        value,
+        share,
+        column.show(metrics),
+        title=bounds if column.metric == "sharpe" else None,
+        strategy=cell["strategy"],
+        scenario=scenario,
+        metric=column.metric,
+    )
+
+
+def _meaning(scenario: dict[str, Any]) -> str:
+    if scenario["kind"] == "replay":
+        return f"{scenario['start']} to {scenario['end']}"
+    return str(scenario["description"])
+
+
+def break_even(summary: Summary, styles: dict[str, str]) -> Markup | None:
+    """Return, per strategy, the multiple of all costs at which its edge over cash and over buy and hold dies."""
+    rows = [one for one in summary["strategies"] if one["break_even"]]
+    if not rows:
+        return None
+    head = [th("Strategy"), th("Over cash"), th("", class_="text"), th("Over buy_and_hold"), th("", class_="text")]
+    body = []
+    for one in rows:
+        cells: list[Markup] = []
+        for key, label in (("over_cash", "Over cash"), ("over_buy_and_hold", "Over buy_and_hold")):
+            shown = break_even_text(summary, one, key)
+            multiple = one["break_even"][key]
+            length = FAR if multiple is None and shown[0] == "b" else min(FAR, multiple or 0.0)
+            drawn = bar([(length, styles[one["name"]])], FAR, "gauge")
+            cells += [
+                tag(
+                    "td",
+                    shown,
+                    data_label=label,
+                    data_strategy=one["name"],
+                    data_metric=f"break_even.{key}",
+                    data_value=None if multiple is None else repr(multiple),
+                ),
+                tag("td", drawn, class_="text figure"),
+            ]
+        row = "policy" if styles[one["name"]] == "policy" else None
+        body.append(tag("tr", tag("th", one["name"], scope="row"), *cells, class_=row))
+    lead = f"How many times the assumed costs an edge survives; a full bar is {FAR:g} times or more."
+    return section("Break-even costs", table(head, body, id_="break-even", class_="cards"), lead=lead)

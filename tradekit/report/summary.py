@@ -1,0 +1,163 @@
+"""The summary: every figure of a run in one plain structure, the content of summary.json."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tradekit.report.metrics import costs_of, metrics_of, orders_of, window_metrics
+from tradekit.report.verdict import REFERENCE, verdict_of
+from tradekit.report.words import number, percent, stamp
+
+if TYPE_CHECKING:
+    from tradekit.report.record import Actions, Record
+
+SCHEMA = "tradekit.run/1"
+COPIED = ("kind", "created", "command", "costs", "execution", "windowing", "cash", "seeds")
+
+
+def summary_of(record: Record) -> dict[str, Any]:
+    """Return the summary of a record: a function of the record alone, NaN as None."""
+    manifest = record.manifest
+    strategies = [_strategy(record, entry) for entry in manifest["strategies"]]
+    scenarios = [_scenario(record, entry) for entry in manifest["scenarios"]]
+    verdict = verdict_of(record, strategies)
+    if manifest["kind"] == "stress":
+        verdict["line"] = " ".join([verdict["line"], *_endurance(verdict["candidate"], strategies, scenarios)])
+    summary: dict[str, Any] = plain(
+        {
+            "schema": SCHEMA,
+            **{key: manifest[key] for key in COPIED},
+            "data": manifest["data"] | {"scored": _scored_span(record)},
+            "strategies": strategies,
+            "scenarios": scenarios,
+            "skipped": _skipped(manifest),
+            "verdict": verdict,
+        }
+    )
+    return summary
+
+
+def _strategy(record: Record, entry: dict[str, Any]) -> dict[str, Any]:
+    track = record.base.get(entry["name"])
+    if track is None:
+        return entry | {"metrics": None, "costs": None, "orders": None, "actions": None, "windows": []}
+    years, frequency = record.bars_per_year, record.manifest["data"]["frequency"]
+    windows = [
+        {
+            "window": row.window,
+            "test_start": stamp(row.test_start, frequency),
+            "test_end": stamp(row.test_end, frequency),
+            "failure": row.failure,
+            **window_metrics(track, row, years),
+        }
+        for row in record.windows
+        if row.strategy == entry["name"]
+    ]
+    mine = next((one for one in record.actions if one.strategy == entry["name"]), None)
+    return entry | {
+        "metrics": metrics_of(track, years),
+        "costs": costs_of(track, years),
+        "orders": orders_of(record.orders.of(entry["name"]), track),
+        "actions": mine and _actions(mine, track.scored_from, record.manifest["action_names"]),
+        "windows": windows,
+    }
+
+
+def _actions(actions: Actions, scored_from: int, names: list[str]) -> dict[str, Any]:
+    """Return how often each action was chosen and executed, as shares of the decisions behind the scored bars."""
+    chosen, executed = actions.chosen[scored_from - 1 :].ravel(), actions.executed[scored_from - 1 :].ravel()
+    most = max([len(names) - 1, *chosen.tolist(), *executed.tolist()])
+    labels = [names[k] if k < len(names) else f"action {k}" for k in range(most + 1)]
+
+    def shares(ids: Any) -> dict[str, float]:
+        counts = np.bincount(ids, minlength=most + 1)
+        return {label: count / max(1, len(ids)) for label, count in zip(labels, counts.tolist(), strict=True)}
+
+    return {
+        "decisions": len(chosen),
+        "chosen": shares(chosen),
+        "executed": shares(executed),
+        "changed": float(np.mean(chosen != executed)) if len(chosen) else math.nan,
+    }
+
+
+def _scenario(record: Record, entry: dict[str, Any]) -> dict[str, Any]:
+    tracks, gone = record.of(entry["name"]), record.manifest["skipped_cells"]
+    why = {one["strategy"]: one["skipped"] for one in gone if one["scenario"] == entry["name"]}
+    cells = [
+        {
+            "strategy": name,
+            "skipped": why.get(name),
+            "metrics": metrics_of(tracks[name], record.bars_per_year) if name in tracks else None,
+        }
+        for name in (one["name"] for one in record.manifest["strategies"])
+    ]
+    return entry | {"cells": cells}
+
+
+def _endurance(candidate: str | None, strategies: list[dict[str, Any]], scenarios: list[dict[str, Any]]) -> list[str]:
+    """Say at what costs the candidate's edge dies and where it lost most."""
+    said = []
+    held = any(one["name"] == REFERENCE and one["metrics"] for one in strategies)
+    for one in strategies:
+        if one["name"] == candidate and one["break_even"]:
+            said.append(_dies("cash", one["break_even"]["over_cash"]))
+            if held and candidate != REFERENCE:
+                said.append(_dies(REFERENCE, one["break_even"]["over_buy_and_hold"]))
+    losses = [
+        (cell["metrics"]["total_return"], scenario["name"])
+        for scenario in scenarios
+        for cell in scenario["cells"]
+        if cell["strategy"] == candidate and cell["metrics"] and not math.isnan(cell["metrics"]["total_return"])
+    ]
+    if losses:
+        worst, name = min(losses)
+        said.append(f"Its worst scenario is {name} ({percent(worst, sign=True)}).")
+    return said
+
+
+def _dies(over: str, multiple: float | None) -> str:
+    if multiple is None:
+        return f"Its edge over {over} outlives every multiple of the costs."
+    if multiple > 0.0:
+        return f"Its edge over {over} dies at {number(multiple, 1)} times the costs."
+    return f"It has no edge over {over} even without costs."
+
+
+def _skipped(manifest: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what did not run: whole strategies first, then single cells of a stress run."""
+    whole = {one["name"]: one["skipped"] for one in manifest["strategies"] if one["skipped"] is not None}
+    return [{"strategy": name, "scenario": None, "reason": reason} for name, reason in whole.items()] + [
+        {"strategy": one["strategy"], "scenario": one["scenario"], "reason": one["skipped"]}
+        for one in manifest["skipped_cells"]
+        if one["skipped"] != whole.get(one["strategy"])
+    ]
+
+
+def _scored_span(record: Record) -> dict[str, Any]:
+    """Return the first and last scored bar of the base scenario and how many there are."""
+    track = next(iter(record.base.values()), None)
+    if track is None or track.scored_from >= len(track.timestamps):
+        return {"start": None, "end": None, "bars": 0}
+    times, frequency = track.timestamps[track.scored_from :], record.manifest["data"]["frequency"]
+    return {"start": stamp(times[0], frequency), "end": stamp(times[-1], frequency), "bars": len(times)}
+
+
+def plain(value: Any) -> Any:
+    """Return ``value`` as JSON can hold it: NaN and infinity become None, numpy scalars Python's, tuples lists."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def to_json(value: Any) -> str:
+    """Return JSON with sorted keys and the shortest digits that give each float back, the same bytes every time."""
+    return json.dumps(plain(value), indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"

@@ -1,0 +1,149 @@
+"""The tables of a run for the terminal (rich) and for summary.md. Both read the summary and nothing else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tradekit.report.columns import MAIN, SHARPE, STRESS, TOTAL_RETURN
+from tradekit.report.words import DASH, number
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import RenderableType
+    from rich.table import Table
+
+    from tradekit.report.columns import Column
+
+Summary = dict[str, Any]
+
+
+def strategies_table(summary: Summary) -> Table:
+    """Return the table of strategies, best Sharpe ratio first, policies in bold."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("Strategy", no_wrap=True)
+    table.add_column("Kind")
+    for column in MAIN:
+        table.add_column(column.heading, justify="right", no_wrap=True)
+    for one in ranked(summary):
+        table.add_row(one["name"], one["kind"], *_cells(one, MAIN), style="bold" if one["kind"] == "policy" else None)
+    return table
+
+
+def stress_table(summary: Summary, column: Column = SHARPE) -> Table:
+    """Return one metric of every strategy in every scenario, and the multiples of the costs at which its edge dies."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold", title=column.heading, title_justify="left")
+    table.add_column("Scenario", no_wrap=True)
+    names = [one["name"] for one in summary["strategies"]]
+    for name in names:
+        table.add_column(name, justify="right")
+    for heading, cells in _stress_rows(summary, column):
+        table.add_row(heading, *cells)
+    for heading, cells in _break_even_rows(summary):
+        table.add_row(heading, *cells, style="dim")
+    return table
+
+
+def summary_text(summary: Summary) -> RenderableType:
+    """Return what a command prints at its end: the tables, what was skipped, and the verdict."""
+    from rich.console import Group
+    from rich.text import Text
+
+    parts: list[RenderableType] = [strategies_table(summary)]
+    if summary["scenarios"]:
+        parts += [Text(), stress_table(summary), Text(), stress_table(summary, TOTAL_RETURN)]
+    parts += [Text(f"skipped {what(one)}: {one['reason']}", style="yellow") for one in summary["skipped"]]
+    parts += [Text(), Text(f"{summary['verdict']['headline']}: {summary['verdict']['line']}", style="bold")]
+    return Group(*parts)
+
+
+def summary_markdown(summary: Summary) -> str:
+    """Return summary.md."""
+    blocks = [
+        f"# {title(summary)}",
+        f"**{summary['verdict']['headline']}.** {summary['verdict']['line']}",
+        f"{_bars(summary)}; benchmark {summary['data']['benchmark']}.",
+        _markdown(["Strategy", "Kind", *(c.heading for c in MAIN)], _strategy_rows(summary)),
+    ]
+    if summary["scenarios"]:
+        names = [one["name"] for one in summary["strategies"]]
+        for column in STRESS:
+            rows = [[heading, *cells] for heading, cells in _stress_rows(summary, column)]
+            blocks += [f"## {column.heading} under stress", _markdown(["Scenario", *names], rows)]
+        rows = [[heading, *cells] for heading, cells in _break_even_rows(summary)]
+        blocks += ["## Break-even", _markdown(["Multiple of all costs", *names], rows)]
+    failed = [one for one in summary["strategies"] if one["audit"] and not one["audit"]["passed"]]
+    if failed:
+        blocks += ["## Failed the causality audit", "\n".join(f"- {one['name']}" for one in failed)]
+    if summary["skipped"]:
+        blocks += ["## Skipped", "\n".join(f"- {what(one)}: {one['reason']}" for one in summary["skipped"])]
+    blocks += ["## Definitions", "\n".join(f"- {column.heading}: {column.meaning}" for column in MAIN)]
+    blocks += [f"`{summary['command']}`, {summary['created']}"]
+    return "\n\n".join(blocks) + "\n"
+
+
+def title(summary: Summary) -> str:
+    """Return the name of the run's kind."""
+    return "Stress test" if summary["kind"] == "stress" else "Walk-forward backtest"
+
+
+def ranked(summary: Summary) -> list[dict[str, Any]]:
+    """Return the strategies that were scored, best Sharpe ratio first, undefined ones last."""
+    scored = [one for one in summary["strategies"] if one["metrics"]]
+    return sorted(scored, key=lambda one: (one["metrics"]["sharpe"] is None, -(one["metrics"]["sharpe"] or 0.0)))
+
+
+def what(skipped: dict[str, Any]) -> str:
+    """Name a skipped strategy or cell."""
+    return f"{skipped['strategy']} in {skipped['scenario']}" if skipped["scenario"] else str(skipped["strategy"])
+
+
+def break_even_text(summary: Summary, one: dict[str, Any], key: str) -> str:
+    """Return the multiple of the costs at which an edge dies; a dash where there is nothing to compare."""
+    held = {other["name"] for other in summary["strategies"] if other["metrics"]}
+    comparable = key == "over_cash" or ("buy_and_hold" in held and one["name"] != "buy_and_hold")
+    if not one["break_even"] or not comparable:
+        return DASH
+    multiple = one["break_even"][key]
+    if multiple is None:
+        return "beyond all tried"
+    return f"x{number(multiple, 1)}" if multiple > 0.0 else "no edge"
+
+
+def _bars(summary: Summary) -> str:
+    data, scored = summary["data"], summary["data"]["scored"]
+    bars = f"{data['source']}, {len(data['symbols'])} symbols, {data['frequency']} bars"
+    return f"{bars}; scored on {scored['bars']} bars from {scored['start']} to {scored['end']}"
+
+
+def _strategy_rows(summary: Summary) -> list[list[str]]:
+    return [[one["name"], one["kind"], *_cells(one, MAIN)] for one in ranked(summary)]
+
+
+def _cells(one: dict[str, Any], columns: Sequence[Column]) -> list[str]:
+    return [column.show(one["metrics"]) for column in columns]
+
+
+def _stress_rows(summary: Summary, column: Column) -> list[tuple[str, list[str]]]:
+    return [
+        (scenario["name"], [column.show(cell["metrics"]) if cell["metrics"] else DASH for cell in scenario["cells"]])
+        for scenario in summary["scenarios"]
+        if any(cell["metrics"] for cell in scenario["cells"])
+    ]
+
+
+def _break_even_rows(summary: Summary) -> list[tuple[str, list[str]]]:
+    return [
+        (heading, [break_even_text(summary, one, key) for one in summary["strategies"]])
+        for heading, key in (("edge over cash dies at", "over_cash"), ("over buy_and_hold at", "over_buy_and_hold"))
+    ]
+
+
+def _markdown(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    rule = ["---" if k == 0 else "---:" for k in range(len(headings))]
+    lines = [headings, rule, *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

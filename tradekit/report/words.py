@@ -1,0 +1,65 @@
+"""Numbers as a person reads them. Undefined ones, NaN or None, are a dash."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+DASH = "-"
+
+
+def number(value: float | None, digits: int = 2, *, sign: bool = False) -> str:
+    """Return ``value`` with ``digits`` decimals and thousands apart.
+
+    >>> number(1234.5), number(-0.001), number(0.5, sign=True), number(None)
+    ('1,234.50', '0.00', '+0.50', '-')
+    """
+    if value is None or not math.isfinite(value):
+        return DASH
+    rounded = round(value, digits) + 0.0  # -0.0 becomes 0.0
+    return f"{rounded:{'+' if sign and rounded else ''},.{digits}f}"
+
+
+def percent(value: float | None, digits: int = 1, *, sign: bool = False) -> str:
+    """Return a fraction as a percentage.
+
+    >>> percent(0.1234), percent(-0.5, sign=True), percent(float("nan"))
+    ('12.3 %', '-50.0 %', '-')
+    """
+    return DASH if value is None or not math.isfinite(value) else f"{number(100.0 * value, digits, sign=sign)} %"
+
+
+def dollars(value: float | None) -> str:
+    """Return whole dollars.
+
+    >>> dollars(-1234.4)
+    '-$1,234'
+    """
+    if value is None or not math.isfinite(value):
+        return DASH
+    whole = round(value)
+    return f"{'-' if whole < 0 else ''}${abs(whole):,}"
+
+
+def interval(low: float | None, high: float | None, digits: int = 2) -> str:
+    """Return bounds in brackets.
+
+    >>> interval(-0.1, 0.25), interval(None, None)
+    ('[-0.10, 0.25]', '-')
+    """
+    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
+        return DASH
+    return f"[{number(low, digits)}, {number(high, digits)}]"
+
+
+def stamp(moment: np.datetime64, frequency: str) -> str:
+    """Return the date of a daily bar, the minute in UTC of another.
+
+    >>> import numpy as np
+    >>> stamp(np.datetime64("2020-02-19"), "1D"), stamp(np.datetime64("2024-01-02T14:30"), "1h")
+    ('2020-02-19', '2024-01-02T14:30Z')
+    """
+    return str(moment.astype("M8[D]")) if frequency.endswith("D") else f"{moment.astype('M8[m]')}Z"
