@@ -63,7 +63,8 @@ def test_it_is_durable_and_ahead_of_time(path: Path) -> None:
 def test_a_batch_is_all_or_nothing(path: Path) -> None:
     with Journal(path) as journal:
         journal.append("session", "", {})
-        for second in ({"quantity": float("nan")}, {"quantity": object()}):
+        wrong: list[dict[str, object]] = [{"quantity": float("nan")}, {"quantity": object()}]
+        for second in wrong:
             with pytest.raises((TypeError, ValueError), match="JSON"):
                 decide(journal, second)
         assert len(journal.events) == 1

@@ -34,7 +34,9 @@ class Store:
             self.record("opened", fingerprint)
         elif json.loads(opened[0]) != fingerprint:
             self._connection.close()
-            raise SessionError(f"{path}: belongs to a replay of other bars or settings; move the file away")
+            raise SessionError(
+                f"{path}: belongs to a replay of other bars or settings; go on with those, or move it away"
+            )
 
     def record(self, kind: str, body: Any) -> None:
         """Append one change."""
