@@ -109,7 +109,7 @@ def curve_data(curves: Curves) -> str:
         return [{"name": one.name, "style": one.style, "values": one.values.round(4).tolist()} for one in of]
 
     sets = {
-        "growth": {"times": curves.labels, "percent": False, "lines": lines(curves.growth)},
-        "falls": {"times": curves.labels, "percent": True, "lines": lines(curves.falls)},
+        "growth": {"times": curves.labels, "digits": 3, "percent": False, "lines": lines(curves.growth)},
+        "falls": {"times": curves.labels, "digits": 1, "percent": True, "lines": lines(curves.falls)},
     }
     return json.dumps(plain(sets), separators=(",", ":"), sort_keys=True)

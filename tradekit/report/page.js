@@ -23,7 +23,9 @@
       key.className = "key";
       name.append(key, row.name);
       const value = document.createElement("span");
-      value.textContent = set.percent ? (100 * row.value).toFixed(1) + " %" : row.value.toFixed(3);
+      const form = { minimumFractionDigits: set.digits, maximumFractionDigits: set.digits };
+      const shown = (set.percent ? 100 * row.value : row.value).toLocaleString("en-US", form);
+      value.textContent = shown.replace("-", "\u2212") + (set.percent ? "\u00a0%" : "");
       line.append(name, value);
       tip.append(line);
     }

@@ -4,7 +4,7 @@ equity.parquet   one row per strategy, scenario and bar
 costs.parquet    one row per strategy, scenario and bar in which something filled: dollars traded, fills, cost by term
 orders.parquet   one row per order of the base scenario, rejected ones included
 windows.parquet  one row per strategy and walk-forward window
-actions.parquet  one row per decision and symbol of a policy: the action it chose, the action that was executed
+actions.parquet  one row per decision and symbol of a policy: the action chosen, the one executed, and why
 """
 
 from __future__ import annotations
@@ -186,6 +186,7 @@ def _actions(actions: Sequence[Actions]) -> Any:
             "symbol": pa.array([name for one in actions for _ in one.timestamps for name in one.symbols], pa.string()),
             "chosen": _joined([one.chosen.ravel() for one in actions], "i8"),
             "executed": _joined([one.executed.ravel() for one in actions], "i8"),
+            "reason": _joined([one.reason.ravel() for one in actions], "i8"),
         }
     )
 
@@ -194,8 +195,8 @@ def _read_actions(table: Any) -> Iterator[Actions]:
     for strategy in dict.fromkeys(table["strategy"].to_pylist()):
         mine = table.filter(pc.field("strategy") == strategy)
         symbols = tuple(dict.fromkeys(mine["symbol"].to_pylist()))
-        chosen, executed = (_numpy(mine, name).reshape(-1, len(symbols)) for name in ("chosen", "executed"))
-        yield Actions(strategy, _numpy(mine, "timestamp")[:: len(symbols)], symbols, chosen, executed)
+        told = (_numpy(mine, name).reshape(-1, len(symbols)) for name in ("chosen", "executed", "reason"))
+        yield Actions(strategy, _numpy(mine, "timestamp")[:: len(symbols)], symbols, *told)
 
 
 def _numpy(table: Any, name: str) -> Any:

@@ -96,13 +96,17 @@ class WindowRow(NamedTuple):
 
 
 class Actions(NamedTuple):
-    """(R, N) action ids of one policy, by decision bar (R,) and symbol (N,): as chosen and as executed."""
+    """(R, N) action ids of one policy by decision bar (R,) and symbol (N,): chosen, executed, and why they differ.
+
+    -1 where a bar asked for no decision; ``reason`` is 0 where the action was executed as chosen.
+    """
 
     strategy: str
     timestamps: Times
     symbols: tuple[str, ...]
     chosen: NDArray[np.int64]
     executed: NDArray[np.int64]
+    reason: NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +150,7 @@ def record_of(result: WalkForward | Stress, run: dict[str, Any]) -> Record:
 def _walk_forward(result: WalkForward, run: dict[str, Any]) -> Record:
     ledgers = [(one, one.ledger) for one in result.runs if one.ledger is not None]
     start = max(1, result.scored_from)
-    manifest = _settings(result, run, "walk_forward")
+    manifest = _settings(result, run, "walk_forward" if result.windowing else "backtest")
     manifest["strategies"] = [_strategy(one, run["file_hashes"]) for one in result.runs]
     manifest["scored_from"] = {BASE: start}
     return Record(
@@ -295,6 +299,6 @@ def _windows(one: StrategyRun, panel: Panel) -> Iterator[WindowRow]:
 
 def _actions(ledgers: list[Ledger]) -> Iterator[Actions]:
     for ledger in ledgers:
-        if "chosen" in ledger.extras and "executed" in ledger.extras:
-            chosen, executed = (np.asarray(ledger.extras[name], np.int64) for name in ("chosen", "executed"))
-            yield Actions(ledger.name, ledger.timestamps[: len(chosen)], ledger.symbols, chosen, executed)
+        if all(name in ledger.extras for name in ("chosen", "executed", "reason")):
+            told = [np.asarray(ledger.extras[name], np.int64) for name in ("chosen", "executed", "reason")]
+            yield Actions(ledger.name, ledger.timestamps[: len(told[0])], ledger.symbols, *told)

@@ -43,6 +43,7 @@ def write_run(
     seeds: Sequence[int] = (),
     bundle_hashes: dict[str, str] | None = None,
     action_names: Sequence[str] = (),
+    action_reasons: Sequence[str] = (),
 ) -> Path:
     """Write everything a run leaves behind and return the folder.
 
@@ -55,6 +56,7 @@ def write_run(
         seeds: used by the run.
         bundle_hashes: SHA-256 of each policy's bundle, by strategy name.
         action_names: names of the policies' action ids, in order.
+        action_reasons: names of the reasons for which another action was executed, in order; the first is none.
 
     Raises:
         DeskError: the folder exists, or cannot be written; nothing is left behind then.
@@ -66,6 +68,7 @@ def write_run(
         "file_hashes": file_hashes,
         "bundle_hashes": bundle_hashes or {},
         "action_names": list(action_names),
+        "action_reasons": list(action_reasons),
         "versions": versions(),
     }
     record = record_of(result, run)

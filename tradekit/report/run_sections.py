@@ -7,7 +7,7 @@ from typing import Any
 from tradekit.report.cells import Summary, candidate_first, facts_list, named, settings_text, th, value, wrap
 from tradekit.report.columns import FURTHER, MAIN
 from tradekit.report.markup import Markup, section, table, tag
-from tradekit.report.text import what
+from tradekit.report.text import skipped_lines
 from tradekit.report.words import DASH, dollars, number
 
 
@@ -69,7 +69,7 @@ def skipped(summary: Summary) -> Markup | None:
     """Return what did not run, and why."""
     if not summary["skipped"]:
         return None
-    items = [tag("li", tag("span", what(one), class_="tag"), f": {one['reason']}") for one in summary["skipped"]]
+    items = [tag("li", tag("span", what, class_="tag"), f": {why}") for what, why in skipped_lines(summary)]
     return section("Skipped", tag("ul", *items, class_="plain", id_="skipped"))
 
 
@@ -84,7 +84,7 @@ def setup(summary: Summary, manifest: dict[str, Any]) -> Markup:
         "Data hash": data["hash"],
         "Costs": settings_text(summary["costs"]),
         "Execution": settings_text(summary["execution"]),
-        "Windows": settings_text(summary["windowing"]),
+        "Windows": settings_text(summary["windowing"] or {}) or "none: one pass over all bars",
         "Cash": dollars(summary["cash"]),
         "Seeds": ", ".join(map(str, summary["seeds"])) or DASH,
         "Strategy files": settings_text(hashes),

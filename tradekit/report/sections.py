@@ -36,9 +36,12 @@ def strategies(summary: Summary, styles: dict[str, str]) -> Markup:
     )
     head = [th("Strategy"), *(th(c.heading, title=c.meaning) for c in MAIN), th("Sharpe, 95 % interval")]
     body = [_strategy(one, summary, styles, bounds) for one in rows]
+    carried = any(one["seen_bars"] for one in summary["strategies"])
+    note = "Positions held when scoring begins were bought on bars that do not count; so were their costs and trades."
     return section(
         "Every strategy on the same bars and costs",
         table(head, body, class_="cards", id_="strategies"),
+        tag("p", note, class_="note") if carried else None,
         lead="Best Sharpe ratio first. An interval that holds zero cannot be told from luck.",
     )
 
@@ -153,7 +156,8 @@ def actions(summary: Summary) -> Markup | None:
         most = max([told[kind][name] for kind in ("chosen", "executed") for name in trades], default=0.0)
         drawn = [part for name in told["chosen"] for part in _action(name, told, most if name in trades else 0.0)]
         changed = f"{percent(told['changed'])} executed otherwise than chosen"
-        line = f"{one['name']}: {told['decisions']:,} decisions, {changed}."
+        why = ", ".join(f"{name.replace('_', ' ')} {percent(share)}" for name, share in told["reasons"].items())
+        line = f"{one['name']}: {told['decisions']:,} decisions, {changed}" + (f" ({why})." if why else ".")
         parts += [tag("p", line, class_="note"), tag("div", *drawn, class_="bars")]
     return section(
         "Actions: chosen and executed",

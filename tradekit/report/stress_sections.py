@@ -85,6 +85,7 @@ def break_even(summary: Summary, styles: dict[str, str]) -> Markup | None:
                 tag(
                     "td",
                     shown,
+                    class_="wide",
                     data_label=label,
                     data_strategy=one["name"],
                     data_metric=f"break_even.{key}",

@@ -62,27 +62,36 @@ def _strategy(record: Record, entry: dict[str, Any]) -> dict[str, Any]:
         "metrics": metrics_of(track, years),
         "costs": costs_of(track, years),
         "orders": orders_of(record.orders.of(entry["name"]), track),
-        "actions": mine and _actions(mine, track.scored_from, record.manifest["action_names"]),
+        "actions": mine and _actions(mine, track.scored_from, record.manifest),
         "windows": windows,
     }
 
 
-def _actions(actions: Actions, scored_from: int, names: list[str]) -> dict[str, Any]:
+def _actions(actions: Actions, scored_from: int, manifest: dict[str, Any]) -> dict[str, Any]:
     """Return how often each action was chosen and executed, as shares of the decisions behind the scored bars."""
-    chosen, executed = actions.chosen[scored_from - 1 :].ravel(), actions.executed[scored_from - 1 :].ravel()
-    most = max([len(names) - 1, *chosen.tolist(), *executed.tolist()])
-    labels = [names[k] if k < len(names) else f"action {k}" for k in range(most + 1)]
-
-    def shares(ids: Any) -> dict[str, float]:
-        counts = np.bincount(ids, minlength=most + 1)
-        return {label: count / max(1, len(ids)) for label, count in zip(labels, counts.tolist(), strict=True)}
-
+    decided = actions.chosen[scored_from - 1 :] >= 0
+    chosen, executed, reason = (
+        ids[scored_from - 1 :][decided] for ids in (actions.chosen, actions.executed, actions.reason)
+    )
+    most = max([len(manifest["action_names"]) - 1, *chosen.tolist(), *executed.tolist()])
+    names = _labels(manifest["action_names"], most, "action")
+    reasons = _labels(manifest["action_reasons"], int(reason.max(initial=0)), "reason")
     return {
         "decisions": len(chosen),
-        "chosen": shares(chosen),
-        "executed": shares(executed),
+        "chosen": _shares(chosen, names),
+        "executed": _shares(executed, names),
         "changed": float(np.mean(chosen != executed)) if len(chosen) else math.nan,
+        "reasons": {name: share for name, share in _shares(reason, reasons).items() if share and name != reasons[0]},
     }
+
+
+def _labels(names: list[str], most: int, kind: str) -> list[str]:
+    return [names[k] if k < len(names) else f"{kind} {k}" for k in range(most + 1)]
+
+
+def _shares(ids: Any, names: list[str]) -> dict[str, float]:
+    counts = np.bincount(ids, minlength=len(names)).tolist()
+    return {name: count / max(1, len(ids)) for name, count in zip(names, counts, strict=True)}
 
 
 def _scenario(record: Record, entry: dict[str, Any]) -> dict[str, Any]:

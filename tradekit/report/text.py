@@ -56,7 +56,7 @@ def summary_text(summary: Summary) -> RenderableType:
     parts: list[RenderableType] = [strategies_table(summary)]
     if summary["scenarios"]:
         parts += [Text(), stress_table(summary), Text(), stress_table(summary, TOTAL_RETURN)]
-    parts += [Text(f"skipped {what(one)}: {one['reason']}", style="yellow") for one in summary["skipped"]]
+    parts += [Text(f"skipped {what}: {why}", style="yellow") for what, why in skipped_lines(summary)]
     parts += [Text(), Text(f"{summary['verdict']['headline']}: {summary['verdict']['line']}", style="bold")]
     return Group(*parts)
 
@@ -80,7 +80,7 @@ def summary_markdown(summary: Summary) -> str:
     if failed:
         blocks += ["## Failed the causality audit", "\n".join(f"- {one['name']}" for one in failed)]
     if summary["skipped"]:
-        blocks += ["## Skipped", "\n".join(f"- {what(one)}: {one['reason']}" for one in summary["skipped"])]
+        blocks += ["## Skipped", "\n".join(f"- {what}: {why}" for what, why in skipped_lines(summary))]
     blocks += ["## Definitions", "\n".join(f"- {column.heading}: {column.meaning}" for column in MAIN)]
     blocks += [f"`{summary['command']}`, {summary['created']}"]
     return "\n\n".join(blocks) + "\n"
@@ -88,7 +88,8 @@ def summary_markdown(summary: Summary) -> str:
 
 def title(summary: Summary) -> str:
     """Return the name of the run's kind."""
-    return "Stress test" if summary["kind"] == "stress" else "Walk-forward backtest"
+    names = {"stress": "Stress test", "walk_forward": "Walk-forward backtest", "backtest": "Backtest in one pass"}
+    return names[str(summary["kind"])]
 
 
 def ranked(summary: Summary) -> list[dict[str, Any]]:
@@ -97,9 +98,20 @@ def ranked(summary: Summary) -> list[dict[str, Any]]:
     return sorted(scored, key=lambda one: (one["metrics"]["sharpe"] is None, -(one["metrics"]["sharpe"] or 0.0)))
 
 
-def what(skipped: dict[str, Any]) -> str:
-    """Name a skipped strategy or cell."""
-    return f"{skipped['strategy']} in {skipped['scenario']}" if skipped["scenario"] else str(skipped["strategy"])
+def skipped_lines(summary: Summary) -> list[tuple[str, str]]:
+    """Return what was skipped and why, strategies that share scenario and reason on one line."""
+    groups: dict[tuple[str | None, str], list[str]] = {}
+    for one in summary["skipped"]:
+        groups.setdefault((one["scenario"], one["reason"]), []).append(one["strategy"])
+    every = len(summary["strategies"])
+    return [
+        (
+            ("every strategy" if len(names) == every > 1 else ", ".join(names))
+            + (f" in {scenario}" if scenario else ""),
+            reason,
+        )
+        for (scenario, reason), names in groups.items()
+    ]
 
 
 def break_even_text(summary: Summary, one: dict[str, Any], key: str) -> str:
