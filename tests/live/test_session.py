@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from tests.live.toys import Callback, Drift, Pooled, Sleeves
+from tests.live.toys import Callback, Drift, Pooled, Sleeves, agent
 from tests.panels import BuyOnce, random_panel
 from tradekit.engine.simulate import simulate
 from tradekit.engine.strategy import Targets
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from tradekit.market.panel import Panel
 
 SAMPLE = SessionSpec(symbols=("AAPL", "AMD", "GE", "JPM", "KO", "XOM"), bars=30, history=140)
-FORMS: list[AnyStrategy] = [Drift(), BuyOnce(), Callback(), Sleeves(), Pooled()]
+FORMS: list[AnyStrategy] = [Drift(), BuyOnce(), Callback(), Sleeves(), Pooled(), agent()]
 
 
 def demand_parity(report: dict[str, Any], bars: int) -> None:
@@ -152,6 +152,21 @@ def test_journals_are_numbered_and_resumable_ones_reused(tmp_path: Path) -> None
         journal.append("session", "", {})
     assert journal_path(folder, "local").name == "local-4.sqlite"
     assert journal_path(folder, "loc").name == "loc.sqlite"
+
+
+def test_keys_are_written_nowhere(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    keys = ("PKEXAMPLE0123456789", "s3cr3t/VeryLongSecret")
+    spec = replace(SAMPLE, bars=4, exchange=ExchangeSpec(key_id=keys[0], secret_key=keys[1]))
+    report = start(spec, Drift(), tmp_path).report
+    assert report["orders"] > 0
+    written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert len(written) > 10_000
+    texts = f"{json.dumps(report)}{caplog.text}{Settings(secret_key=keys[1])!r}"
+    assert keys[1] not in repr(spec)
+    for key in keys:
+        assert key.encode() not in written
+        assert key not in texts
 
 
 def test_a_second_instance_is_refused(tmp_path: Path) -> None:

@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tradekit.engine.strategy import Portfolios, Targets, View
+from tradekit.learn.actions import ACTIONS, ActionScheme
+from tradekit.learn.agent import SymbolAgent
+from tradekit.learn.observations import STATE
 from tradekit.market.features import FeatureSpec
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tradekit.market.panel import Floats, Panel
+    from numpy.typing import NDArray
+
+    from tradekit.market.panel import Bools, Floats, Panel
 
 CLOSE = FeatureSpec.named("close")
 
@@ -109,6 +114,19 @@ class Pooled:
         drawdown = 1.0 - portfolios.equity / portfolios.peak
         gross = np.where(drawdown > 0.005, 0.4, 0.9)
         return Targets(np.broadcast_to(gross[:, None] / len(view.symbols), portfolios.shares.shape).copy())
+
+
+def agent() -> SymbolAgent:
+    """Return the real agent of policies, with its masks, its memory and its diary, over weights nobody trained."""
+    width = len(CLOSE.names) + len(STATE)
+    matrix = np.random.default_rng(3).normal(size=(width, ACTIONS))
+
+    def decide(raw: Floats, mask: Bools) -> tuple[NDArray[np.int64], Floats]:
+        score = np.where(mask, np.tanh(np.nan_to_num(raw)) @ matrix, -np.inf)
+        weight = np.exp(score - score.max(axis=1, keepdims=True))
+        return score.argmax(axis=1), weight / weight.sum(axis=1, keepdims=True)
+
+    return SymbolAgent("agent", CLOSE, ActionScheme(), decide)
 
 
 def told(events: list[Any]) -> list[tuple[str, str, dict[str, Any]]]:

@@ -199,7 +199,7 @@ def _order(raw: Any) -> BrokerOrder:
         client_order_id=str(raw["client_order_id"]),
         symbol=str(raw["symbol"]),
         side=raw["side"],
-        quantity=Decimal(raw["qty"]),
+        quantity=Decimal(raw["qty"] or 0),  # none on orders by value, which are never ours
         filled=Decimal(raw["filled_qty"] or 0),
         price=None if price is None else float(price),
         commission=None if commission is None else float(commission),

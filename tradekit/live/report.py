@@ -54,8 +54,8 @@ def session_report(path: Path) -> dict[str, Any]:
         "equity": [event.body["equity"] for event in money],
         "broker_equity": [event.body.get("broker_equity") for event in money],
         "timestamps": [event.bar for event in money],
-        "model_cost": sum(row["model_cost"] for row in rows),
-        "fill_cost": sum(row["fill_cost"] or 0.0 for row in rows),
+        "model_cost": sum((row["model_cost"] for row in rows), 0.0),
+        "fill_cost": sum((row["fill_cost"] or 0.0 for row in rows), 0.0),
         "per_order": rows,
     }
 

@@ -24,7 +24,8 @@ class ExchangeSpec:
     """The local exchange of a session.
 
     Attributes:
-        url: loopback address of one that runs already; empty opens one beside the session.
+        url: loopback address of one that runs already, whose bars then take the place of ``data``, ``symbols``,
+            ``start`` and ``end``; empty opens one beside the session.
         costs: what trading costs there; None: what the session's own model says.
         key_id, secret_key: what it is opened with.
     """

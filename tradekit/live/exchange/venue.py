@@ -26,6 +26,7 @@ from tradekit.live.exchange.orders import (
     read_ask,
 )
 from tradekit.market import kernel
+from tradekit.market.calendar import session_open
 from tradekit.market.costs import CostModel, cost_rows
 from tradekit.market.execution import ExecutionModel, market_of, open_book
 
@@ -279,8 +280,6 @@ class Venue:
         )
 
     def _fill_time(self) -> np.datetime64:
-        from tradekit.market.calendar import session_open
-
         if self.fills_at == "close":
             return self.now
         if not self.panel.is_daily:
