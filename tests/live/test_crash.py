@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.live.toys import Sleeves, told
+from tests.live.toys import Sleeves, agent, told
 from tests.panels import random_panel
 from tradekit.live.alpaca import AlpacaBroker
 from tradekit.live.exchange import Exchange, ExchangeServer, Settings, serve
@@ -193,6 +193,20 @@ def test_killed_again_and_again(undisturbed: list[Any], tmp_path: Path) -> None:
     demand_whole(report)
     journal = tmp_path / "paper" / "journals" / "local.sqlite"
     assert without_sending(told(read_events(journal))) == without_sending(undisturbed)
+
+
+def test_a_policy_remembers(tmp_path: Path) -> None:
+    def run() -> None:
+        POINTS["intents are durable"]()
+        start(OWN, agent(), tmp_path)
+
+    child = FORK.Process(target=run)
+    child.start()
+    child.join(60)
+    assert child.exitcode == -signal.SIGKILL
+    result = start(OWN, agent(), tmp_path)
+    demand_whole(result.report)
+    assert result.report["orders"] > 10
 
 
 def test_adopted_orders_say_so(tmp_path: Path) -> None:

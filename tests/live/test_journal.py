@@ -72,6 +72,18 @@ def test_a_batch_is_all_or_nothing(path: Path) -> None:
     assert [event.kind for event in read_events(path)] == ["session", "decision"]
 
 
+def test_a_full_disk_is_one_line_and_loses_nothing(path: Path) -> None:
+    write(path)
+    with Journal(path) as journal:
+        pages = journal._connection.execute("PRAGMA page_count").fetchone()[0]
+        journal._connection.execute(f"PRAGMA max_page_count = {pages}")
+        with pytest.raises(SessionError, match=r"one\.sqlite: cannot be written .*full.*start again"):
+            journal.append("bar", "b", {"values": "x" * 100_000})
+        journal._connection.execute("PRAGMA max_page_count = 100000")
+        journal.append("bar", "b", {})
+    assert [event.kind for event in read_events(path)][-2:] == ["intent", "bar"]
+
+
 def test_it_is_append_only(path: Path) -> None:
     write(path)
     connection = sqlite3.connect(path)

@@ -113,7 +113,9 @@ class Journal:
                 raise
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
-            raise SessionError(f"{self.path}: cannot be written ({error}); nothing was sent") from error
+            raise SessionError(
+                f"{self.path}: cannot be written ({error}); free space there and start again to go on"
+            ) from error
         self.events.extend(batch.events)
 
     def append(self, kind: Kind, bar: str, body: dict[str, Any]) -> None:
