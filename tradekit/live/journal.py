@@ -103,15 +103,12 @@ class Journal:
             return
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-            try:
+            # Commits at the end of the block; rolls back on an exception, unless SQLite did so by itself.
+            with self._connection:
                 rows = [(*event[:3], dump(event.body), *event[4:]) for event in batch.events]
                 self._connection.executemany("INSERT INTO event VALUES (?, ?, ?, ?, ?, ?)", rows)
                 if batch.memory is not None:
                     self._connection.execute("INSERT OR REPLACE INTO memory VALUES (1, ?)", (batch.memory,))
-            except BaseException:
-                self._connection.execute("ROLLBACK")
-                raise
-            self._connection.execute("COMMIT")
         except sqlite3.Error as error:
             raise SessionError(
                 f"{self.path}: cannot be written ({error}); free space there and start again to go on"
