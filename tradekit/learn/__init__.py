@@ -1,0 +1,1 @@
+"""Train policies: actions, rewards, environments, the training loop, bundles, and policies as strategies."""

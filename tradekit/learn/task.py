@@ -1,0 +1,127 @@
+"""Task: which bars a symbol agent trades, what it sees of them, and under which rules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tradekit.errors import ConfigError, DataError
+from tradekit.learn.actions import ActionScheme
+from tradekit.learn.lanes import Sight, World
+from tradekit.learn.observations import Normalisation, first_usable, usable_bars
+from tradekit.learn.rewards import Reward
+from tradekit.market.costs import CostModel, cost_rows
+from tradekit.market.execution import ExecutionModel, market_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tradekit.market.features import FeatureSpec
+    from tradekit.market.panel import Bools, Floats, Panel
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Task:
+    """The bars ``start <= t < stop`` of a panel as episodes of a symbol agent.
+
+    Attributes:
+        panel: bars; those before ``start`` are history that features may use.
+        features: what is seen of them.
+        normalisation: None: fitted on this slice.
+        scheme, reward, costs, execution: the rules; cost and execution models are the backtest's.
+        start, stop: rows of the slice; ``stop`` None: to the end.
+        episode_bars: steps of an episode, from a random start; 0: one episode of all bars, in order.
+        cash: dollars of a sleeve at the start of an episode.
+
+    Raises:
+        ConfigError: episode_bars or cash out of range.
+        DataError: the data lacks a column, or no symbol has two usable bars in the slice.
+    """
+
+    panel: Panel
+    features: FeatureSpec
+    normalisation: Normalisation | None = None
+    scheme: ActionScheme = field(default_factory=ActionScheme)
+    reward: Reward = field(default_factory=Reward)
+    costs: CostModel = field(default_factory=CostModel)
+    execution: ExecutionModel = field(default_factory=ExecutionModel)
+    start: int = 0
+    stop: int | None = None
+    episode_bars: int = 256
+    cash: float = 100_000.0
+
+    def __post_init__(self) -> None:
+        if self.episode_bars < 0:
+            raise ConfigError(f"episode_bars is {self.episode_bars}; 1 or more, or 0 for all bars in order")
+        if not (np.isfinite(self.cash) and self.cash > 0.0):
+            raise ConfigError(f"the sleeve's cash is {self.cash}; positive dollars")
+        if not 0 <= self.start < self.end <= len(self.panel):
+            raise DataError(f"{self.panel.source}: no bars {self.start} to {self.end}; there are {len(self.panel)}")
+        if not len(self.columns):
+            raise DataError(
+                f"{self.panel.source}: no symbol has two tradable bars with all features ({self.features.lookback} "
+                f"bars of history) in rows {self.start} to {self.end}; use more bars"
+            )
+
+    @property
+    def end(self) -> int:
+        """Row after the last bar."""
+        return len(self.panel) if self.stop is None else self.stop
+
+    @cached_property
+    def table(self) -> Floats:
+        """(T, N, F) features of every bar."""
+        return self.features.compute(self.panel)
+
+    @cached_property
+    def usable(self) -> Bools:
+        """(T, N) where the agent may do more than hold."""
+        return usable_bars(self.panel, self.table)
+
+    @cached_property
+    def first(self) -> NDArray[np.int64]:
+        """(N,) first usable row of each symbol in the slice."""
+        return first_usable(self.usable, self.start, self.end)
+
+    @cached_property
+    def columns(self) -> NDArray[np.int64]:
+        """The panel columns that have an episode of at least one step."""
+        return np.flatnonzero(self.first < self.end - 1)
+
+    @cached_property
+    def statistics(self) -> Normalisation:
+        """The normalisation, fitted on the slice's usable bars when none was given."""
+        if self.normalisation is not None:
+            return self.normalisation
+        return Normalisation.fit(self.table[self.start : self.end], self.usable[self.start : self.end])
+
+    @cached_property
+    def world(self) -> World:
+        """What the kernels read to trade."""
+        in_order = self.episode_bars == 0
+        return World(
+            market=market_of(self.panel, self.execution, [self.costs]),
+            rules=self.execution.rules,
+            costs=cost_rows([self.costs], self.panel.bars_per_year),
+            tradable=np.ascontiguousarray(self.panel.tradable),
+            weights=self.reward.weights,
+            first=np.full(len(self.panel.symbols), self.start) if in_order else self.first,
+            stop=self.end,
+            episode=self.episode_bars,
+            cash=float(self.cash),
+        )
+
+    @cached_property
+    def sight(self) -> Sight:
+        """What the kernels read to see."""
+        return Sight(
+            scheme=self.scheme.kernel,
+            features=self.table,
+            usable=self.usable,
+            mean=self.statistics.mean,
+            scale=self.statistics.scale,
+            clip=self.statistics.clip,
+        )
