@@ -75,15 +75,12 @@ def time_ticks(times: Times) -> tuple[Tick, ...]:
 
 
 def _starts(times: Times, unit: str, every: int) -> tuple[Tick, ...]:
-    number = times.astype(f"M8[{unit}]").astype(np.int64)
-    if unit == "Y":
-        number = number + 1970
-    group = number // every
+    group = times.astype(f"M8[{unit}]").astype(np.int64) // every
     rows = [0, *(np.flatnonzero(np.diff(group)) + 1)]
     last = max(1, len(times) - 1)
     # The first bar rarely opens a year or month: it gets no tick unless its group is whole enough to be named.
     keep = [row for row in rows if row > 0 or (len(rows) > 1 and rows[1] / last > 0.08)]
-    ticks = [Tick(row / last, _date(times[row], unit)) for row in keep]
+    ticks = [Tick(float(row / last), _date(times[row], unit)) for row in keep or [0]]
     stride = math.ceil(len(ticks) / 11)
     return tuple(tick._replace(minor=k % 2 == 1) for k, tick in enumerate(ticks[::stride]))
 
@@ -111,7 +108,7 @@ def _step(rough: float) -> float:
 
 def _label(value: float, spacing: float, percent: bool) -> str:
     value, spacing = (100.0 * value, 100.0 * spacing) if percent else (value, spacing)
-    digits = max(0, -math.floor(math.log10(spacing) + 1e-9)) + (1 if _has_quarter(spacing) else 0)
+    digits = max(0, _has_quarter(spacing) - math.floor(math.log10(spacing) + 1e-9))
     return typeset(f"{value + 0.0:,.{digits}f}" + (" %" if percent else ""))
 
 

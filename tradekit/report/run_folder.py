@@ -6,6 +6,7 @@ that rebuilding them gives the same bytes.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import platform
@@ -175,8 +176,9 @@ def _writable(folder: Path) -> Path:
 
 
 def _unwritable(folder: Path, error: OSError) -> DeskError:
-    reason = error.strerror or str(error)
-    return DeskError(f"cannot write the run to {folder}: {reason}; free space or name another folder")
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    mend = "free some space there or name another folder" if full else "name a folder that can be written"
+    return DeskError(f"cannot write the run to {folder}: {error.strerror or error}; {mend}")
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -11,9 +11,11 @@ from tradekit.report.text import skipped_lines
 from tradekit.report.words import DASH, dollars, number
 
 
-def further(summary: Summary) -> Markup:
+def further(summary: Summary) -> Markup | None:
     """Return the remaining measures, one row each."""
     rows = candidate_first(summary)
+    if not rows:
+        return None
     head = [th("Measure"), *(named(one["name"], summary) for one in rows)]
     body = [
         tag(
@@ -67,9 +69,9 @@ def _audit_note(audit: dict[str, Any]) -> str:
 
 def skipped(summary: Summary) -> Markup | None:
     """Return what did not run, and why."""
-    if not summary["skipped"]:
-        return None
     items = [tag("li", tag("span", what, class_="tag"), f": {why}") for what, why in skipped_lines(summary)]
+    if not items:
+        return None
     return section("Skipped", tag("ul", *items, class_="plain", id_="skipped"))
 
 

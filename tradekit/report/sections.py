@@ -26,9 +26,11 @@ from tradekit.report.words import DASH, dollars, number, percent
 TERM_STYLES = dict(zip(TERMS, ("s8", "s2", "s1", "s3", "s5"), strict=True))
 
 
-def strategies(summary: Summary, styles: dict[str, str]) -> Markup:
+def strategies(summary: Summary, styles: dict[str, str]) -> Markup | None:
     """Return the table of strategies, best Sharpe ratio first."""
     rows = ranked(summary)
+    if not rows:
+        return None
     known = [one["metrics"] for one in rows if one["metrics"]["sharpe_low"] is not None]
     bounds = (
         min([0.0, *(m["sharpe_low"] for m in known)]) - 0.05,

@@ -79,8 +79,9 @@ def summary_markdown(summary: Summary) -> str:
     failed = [one for one in summary["strategies"] if one["audit"] and not one["audit"]["passed"]]
     if failed:
         blocks += ["## Failed the causality audit", "\n".join(f"- {one['name']}" for one in failed)]
-    if summary["skipped"]:
-        blocks += ["## Skipped", "\n".join(f"- {what}: {why}" for what, why in skipped_lines(summary))]
+    gone = [f"- {what}: {why}" for what, why in skipped_lines(summary)]
+    if gone:
+        blocks += ["## Skipped", "\n".join(gone)]
     blocks += ["## Definitions", "\n".join(f"- {column.heading}: {column.meaning}" for column in MAIN)]
     blocks += [f"`{summary['command']}`, {summary['created']}"]
     return "\n\n".join(blocks) + "\n"
@@ -99,19 +100,22 @@ def ranked(summary: Summary) -> list[dict[str, Any]]:
 
 
 def skipped_lines(summary: Summary) -> list[tuple[str, str]]:
-    """Return what was skipped and why, strategies that share scenario and reason on one line."""
+    """Return what did not run and why: strategies and scenarios, those of one reason together, then failed windows."""
     groups: dict[tuple[str | None, str], list[str]] = {}
     for one in summary["skipped"]:
         groups.setdefault((one["scenario"], one["reason"]), []).append(one["strategy"])
     every = len(summary["strategies"])
-    return [
-        (
-            ("every strategy" if len(names) == every > 1 else ", ".join(names))
-            + (f" in {scenario}" if scenario else ""),
-            reason,
-        )
-        for (scenario, reason), names in groups.items()
+    lines = []
+    for (scenario, reason), names in groups.items():
+        who = "every strategy" if len(names) == every > 1 else ", ".join(names)
+        lines.append((f"{who} in {scenario}" if scenario else who, reason))
+    failures = [
+        (f"{one['name']} in window {row['window']}", f"{row['failure']}; it held cash")
+        for one in summary["strategies"]
+        for row in one["windows"]
+        if row["failure"] is not None
     ]
+    return lines + failures
 
 
 def break_even_text(summary: Summary, one: dict[str, Any], key: str) -> str:

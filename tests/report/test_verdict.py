@@ -1,0 +1,128 @@
+"""The verdict on hand-made equity curves: who is ahead, what is chance, and what proves nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tradekit.market.costs import TERMS
+from tradekit.report.metrics import metrics_of
+from tradekit.report.record import Orders, Record, Track
+from tradekit.report.verdict import verdict_of
+
+BARS = 1001
+NOISE = np.random.default_rng(0).normal(0.0, 0.01, (4, BARS - 1))
+NOISE -= NOISE.mean(axis=1, keepdims=True)
+
+
+def _track(name: str, returns: Any) -> Track:
+    equity = 100.0 * np.concatenate([[1.0], np.cumprod(1.0 + returns)])
+    nothing = np.zeros(BARS)
+    times = (np.datetime64("2015-01-01") + np.arange(BARS)).astype("M8[ns]")
+    costs, fills = np.zeros((BARS, len(TERMS))), np.zeros(BARS, np.int64)
+    return Track(name, "base", times, equity, equity, nothing, nothing, nothing, fills, costs, 1)
+
+
+def _verdict(*several: tuple[str, str, Any], audits: dict[str, bool] | None = None) -> dict[str, Any]:
+    tracks = tuple(_track(name, returns) for name, _, returns in several if returns is not None)
+    none = np.empty(0, "U1")
+    stamps = np.empty(0, "M8[ns]")
+    manifest = {"base_scenario": "base", "data": {"bars_per_year": 252.0}}
+    record = Record(manifest, tracks, Orders(none, none, stamps, stamps, {}, none))
+    entries = [
+        {
+            "name": name,
+            "kind": kind,
+            "skipped": "no bundle" if returns is None else None,
+            "audit": {"passed": audits[name]} if audits and name in audits else None,
+            "metrics": None if returns is None else metrics_of(record.base[name], 252.0),
+        }
+        for name, kind, returns in several
+    ]
+    return verdict_of(record, entries)
+
+
+HELD = ("buy_and_hold", "heuristic", NOISE[0] + 0.0005)
+WEAK = ("sma_cross", "heuristic", NOISE[1] + 0.0001)
+
+
+def test_behind_says_so() -> None:
+    found = _verdict(("symbol_ppo", "policy", NOISE[2]), HELD, WEAK)
+    assert found["outcome"] == "behind"
+    assert found["beats_buy_and_hold"] is found["beats_best_baseline"] is False
+    assert found["best_baseline"] == "buy_and_hold"
+    # Sharpe 0 against 0.0005 / 0.0099.. x sqrt(252) = 0.79 or so.
+    assert found["line"].startswith("symbol_ppo does not beat buy_and_hold (Sharpe 0.00 against 0.")
+
+
+def test_ahead_beyond_chance() -> None:
+    found = _verdict(("symbol_ppo", "policy", NOISE[2] + 0.003), HELD, WEAK)
+    assert found["outcome"] == "ahead"
+    assert found["difference"]["low"] > 0.0
+    assert "chance" not in found["line"]
+
+
+def test_ahead_but_within_chance() -> None:
+    found = _verdict(("symbol_ppo", "policy", NOISE[2] + 0.0006), HELD, WEAK)
+    assert found["outcome"] == "unproven"
+    assert found["beats_best_baseline"] is True
+    assert found["difference"]["low"] < 0.0 < found["difference"]["high"]
+    assert found["line"].endswith("which holds zero: chance may explain it.")
+
+
+def test_ahead_of_holding_but_not_of_the_best() -> None:
+    strong = ("momentum", "heuristic", NOISE[3] + 0.002)
+    found = _verdict(("symbol_ppo", "policy", NOISE[2] + 0.0008), HELD, strong)
+    assert found["outcome"] == "behind"
+    assert (found["beats_buy_and_hold"], found["beats_best_baseline"]) == (True, False)
+    assert "but does not beat the best baseline, momentum" in found["line"]
+
+
+def test_the_null_and_supervised_are_baselines_too() -> None:
+    lucky = ("random_actions", "null", NOISE[3] + 0.002)
+    found = _verdict(("symbol_ppo", "policy", NOISE[2] + 0.001), HELD, lucky)
+    assert found["best_baseline"] == "random_actions"
+
+
+def test_a_policy_that_uses_the_future_is_not_valid_however_good() -> None:
+    found = _verdict(("symbol_ppo", "policy", NOISE[2] + 0.01), HELD, audits={"symbol_ppo": False})
+    assert found["outcome"] == "invalid"
+    assert "audit" in found["line"]
+
+
+def test_a_baseline_that_uses_the_future_is_no_measure() -> None:
+    cheat = ("momentum", "heuristic", NOISE[3] + 0.01)
+    found = _verdict(("symbol_ppo", "policy", NOISE[2] + 0.003), HELD, cheat, audits={"momentum": False})
+    assert found["best_baseline"] == "buy_and_hold"
+    assert found["outcome"] == "ahead"
+
+
+def test_the_best_of_several_policies_is_named_as_such() -> None:
+    found = _verdict(("one", "policy", NOISE[2]), ("two", "policy", NOISE[3] + 0.002), HELD)
+    assert found["candidate"] == "two"
+    assert "the best of 2 candidates" in found["line"]
+
+
+def test_without_a_policy_the_users_own_strategy_is_judged() -> None:
+    found = _verdict(("mine", "custom", NOISE[2] + 0.003), HELD)
+    assert (found["candidate"], found["outcome"]) == ("mine", "ahead")
+
+
+@pytest.mark.parametrize(
+    ("several", "words"),
+    [
+        ([HELD, WEAK], "no policy. The best of the baselines is buy_and_hold"),
+        ([("symbol_ppo", "policy", None), HELD], "symbol_ppo was skipped: no bundle"),
+        ([("symbol_ppo", "policy", NOISE[2] * 0.0), HELD], "its equity did not move"),
+        ([("symbol_ppo", "policy", NOISE[2])], "ran alone"),
+        ([("symbol_ppo", "policy", None)], "symbol_ppo was skipped"),
+    ],
+    ids=["no policy", "skipped", "never traded", "alone", "nothing"],
+)
+def test_nothing_to_judge(several: list[tuple[str, str, Any]], words: str) -> None:
+    found = _verdict(*several)
+    assert found["outcome"] == "no_candidate"
+    assert words in found["line"]
+    assert found["beats_buy_and_hold"] is found["beats_best_baseline"] is None
