@@ -45,13 +45,14 @@ def publish(desk: Desk, outcome: Outcome, name: str, out: Path | None, as_json: 
 
 def identities(strategies: list[AnyStrategy]) -> dict[str, Any]:
     """Return what a manifest says of policies and seeds."""
-    from tradekit.learn.actions import NAMES
+    from tradekit.learn.actions import NAMES, REASONS
     from tradekit.learn.policy import PolicyStrategy
 
     policies = [one for one in strategies if isinstance(one, PolicyStrategy)]
     return {
         "bundle_hashes": {one.name: one.bundle.digest for one in policies},
         "action_names": NAMES if policies else (),
+        "action_reasons": REASONS if policies else (),
         "seeds": sorted({seed for one in strategies if isinstance(seed := getattr(one, "seed", None), int)}),
     }
 
