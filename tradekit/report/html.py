@@ -66,11 +66,16 @@ def _masthead(summary: Summary) -> Markup:
     return tag(
         "div",
         tag("strong", title(summary)),
-        tag("span", f"{data['source']}: {few}, {data['frequency']} bars"),
+        tag("span", f"{_last_part(data['source'])}: {few}, {data['frequency']} bars"),
         tag("span", f"{span['bars']:,} bars scored, {span['start']} to {span['end']}"),
         tag("span", f"made {summary['created']}"),
         class_="masthead",
     )
+
+
+def _last_part(source: str) -> str:
+    """Return the name of a file or folder without the path to it; the whole path stands under How it was run."""
+    return source.rstrip("/").rsplit("/", 1)[-1] or source
 
 
 def _footer(summary: Summary, versions: dict[str, str]) -> Markup:
