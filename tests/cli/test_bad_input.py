@@ -1,0 +1,208 @@
+"""What users get wrong: one line that names the file and the mend, exit status 2, no traceback."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from tests.cli.conftest import prices
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.cli.conftest import Answer
+
+HEAD = "timestamp,open,high,low,close,volume\n"
+DAYS = ["2020-01-02", "2020-01-03", "2020-01-06", "2020-01-07", "2020-01-08"]
+
+
+def row(stamp: str, close: float | str = 10.0) -> str:
+    return f"{stamp},10,11,9,{close},1000\n"
+
+
+def rows(*stamps: str) -> str:
+    return HEAD + "".join(map(row, stamps))
+
+
+BAD = {
+    "an empty file": ("", r"the file is empty; download or export it again"),
+    "a header alone": (HEAD, r"no rows"),
+    "wrong columns": ("a,b,c\n1,2,3\n", r"no timestamp column; it has a, b, c; rename"),
+    "NaN": (rows(*DAYS[:2]) + row(DAYS[2], "nan"), r"line 4 \(2020-01-06\): close .*; correct or drop that row"),
+    "a negative price": (rows(*DAYS[:2]) + row(DAYS[2], -5), r"line 4 .*close is not positive .*; correct or drop"),
+    "a duplicated timestamp": (rows(DAYS[0], DAYS[1], DAYS[1]), r"line 4.*appears twice; keep one row"),
+    "unsorted timestamps": (rows(DAYS[1], DAYS[0], DAYS[2]), r"line 3.*earlier than the row before; sort the rows"),
+    "mixed time zones": (
+        rows("2020-01-02 09:30:00-05:00", "2020-01-02 16:30:00+00:00"),
+        r"line 3: mixed time zones .*; write every row in UTC",
+    ),
+    "one bar": (rows(DAYS[0]), r"one bar only; trading needs"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_a_bad_file(tradekit: Callable[..., Answer], tmp_path: Path, what: str) -> None:
+    text, message = BAD[what]
+    (tmp_path / "bars.csv").write_text(text)
+    answer = tradekit("data", "info", "bars.csv", cwd=tmp_path)
+    assert answer.status == 2
+    assert answer.out == ""
+    assert answer.error.startswith("bars.csv")
+    assert np.char.find(answer.error, "\n") < 0
+    with pytest.raises(AssertionError, match=message):
+        raise AssertionError(answer.error)
+
+
+@pytest.mark.parametrize(
+    "command", [("backtest", "--walk-forward"), ("stress",), ("audit", "momentum"), ("paper", "start")]
+)
+def test_every_command_says_the_same_of_a_bad_file(
+    tradekit: Callable[..., Answer], desk: Path, command: tuple[str, ...]
+) -> None:
+    (desk / "bars.csv").write_text(rows(DAYS[1], DAYS[0]))
+    options = ("--strategy", "momentum") if command[0] == "paper" else ()
+    answer = tradekit(*command, "--data", "bars.csv", *options, cwd=desk)
+    assert answer.status == 2
+    assert answer.error.startswith("bars.csv, line 3: ")
+
+
+def test_a_truncated_parquet(tradekit: Callable[..., Answer], tmp_path: Path) -> None:
+    import pandas as pd
+
+    whole, cut = tmp_path / "whole.parquet", tmp_path / "cut.parquet"
+    frame = pd.DataFrame({"timestamp": pd.date_range("2020-01-01", periods=300), "close": np.linspace(10.0, 20.0, 300)})
+    frame.to_parquet(whole)
+    cut.write_bytes(whole.read_bytes()[:-1000])
+    assert tradekit("data", "info", whole).status == 0
+    answer = tradekit("data", "info", cut)
+    assert answer.status == 2
+    assert answer.error.startswith(f"{cut}: cannot be read")
+    assert answer.error.endswith("; download or export it again")
+
+
+def test_one_symbol_works(tradekit: Callable[..., Answer], desk: Path) -> None:
+    prices(desk / "one.csv", 400, ("ONE",))
+    answer = tradekit("backtest", "--data", "one.csv", "--strategies", "buy_and_hold,sma_cross", "--json", cwd=desk)
+    assert answer.status == 0
+    assert answer.json["data"]["symbols"] == ["ONE"]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (("data", "info", "sample", "--symbols", "AAPL,KOO"), "no symbol KOO; did you mean KO?"),
+        (("data", "info", "sample", "--symbols", ","), "no symbols given; name at least one"),
+        (("data", "info", "sample", "--start", "soon"), "cannot read the date 'soon'; write YYYY-MM-DD"),
+        (("data", "info", "sample", "--start", "2050-01-01"), "the data covers 1990-01-02 to 2022-12-28"),
+        (("data", "info", "nowhere/bars.csv"), "nowhere/bars.csv: no such file or folder; check the path"),
+        (("data", "info", "smaple"), "did you mean sample?"),
+        (("backtest", "--strategies", "momentun"), "no strategy 'momentun' in"),
+        (("backtest", "--strategies", ","), "strategies is empty; name at least one"),
+        (("backtest", "--costs", "realistc"), "no cost preset or file 'realistc'; did you mean realistic?"),
+        (("backtest", "--cash", "0"), "cash is 0.0; give dollars above 0"),
+        (("backtest", "--cash", "nan"), "cash is nan; give dollars above 0"),
+        (("backtest", "--spec", "none.toml"), "none.toml: no such file; check the path"),
+        (
+            ("backtest", "--walk-forward", "--end", "2020-06-01"),
+            "give more data (--start, --end) or lower train_sessions",
+        ),
+        (("report", "nothing"), "no run 'nothing' in"),
+        (("report",), "no runs yet; run: tradekit backtest --walk-forward"),
+        (("paper", "report"), "no sessions yet; run: tradekit paper start"),
+        (("paper", "start", "none.toml"), "none.toml: cannot be read"),
+        (("paper", "start", "--symbols", "ZZZ", "--strategy", "momentum"), "no symbol ZZZ"),
+        (("train", "nobody"), "policies/nobody/recipe.toml"),
+        (("exchange", "--data", "nowhere/x"), "nowhere/x: no such file or folder"),
+    ],
+)
+def test_a_wrong_setting(tradekit: Callable[..., Answer], desk: Path, line: tuple[str, ...], message: str) -> None:
+    answer = tradekit(*line, cwd=desk)
+    assert answer.status == 2
+    assert message in answer.error
+
+
+@pytest.mark.parametrize(
+    "line",
+    [("backtest", "--walk-forward"), ("stress",), ("train",), ("paper", "start"), ("audit", "momentum"), ("report",)],
+)
+def test_no_desk(tradekit: Callable[..., Answer], tmp_path: Path, line: tuple[str, ...]) -> None:
+    answer = tradekit(*line, cwd=tmp_path)
+    assert answer.status == 2
+    assert answer.error.startswith(f"no desk here: neither {tmp_path} nor a folder above it")
+    assert answer.error.endswith("run: tradekit init DIR")
+
+
+def test_a_folder_that_cannot_be_written(tradekit: Callable[..., Answer], desk: Path) -> None:
+    (desk / "taken").write_text("a file")
+    line = ("backtest", "--data", "prices.csv", "--strategies", "buy_and_hold")
+    answer = tradekit(*line, "--out", "taken/run", cwd=desk)
+    assert answer.status == 2
+    assert "taken" in answer.error
+    (desk / "backtests" / "results").write_text("a file")
+    answer = tradekit(*line, cwd=desk)
+    assert answer.status == 2
+    assert "backtests/results" in answer.error
+
+
+def test_results_are_never_overwritten(tradekit: Callable[..., Answer], desk: Path) -> None:
+    line = ("backtest", "--data", "prices.csv", "--strategies", "buy_and_hold", "--out", "run")
+    assert tradekit(*line, cwd=desk).status == 0
+    answer = tradekit(*line, cwd=desk)
+    assert answer.status == 2
+    assert answer.error.startswith("run exists already")
+
+
+def test_a_broken_strategy_names_its_line(tradekit: Callable[..., Answer], desk: Path) -> None:
+    (desk / "strategies" / "mine.py").write_text("x = 1\ny = (\n")
+    answer = tradekit("backtest", "--walk-forward", cwd=desk)
+    assert answer.status == 2
+    assert answer.error.startswith("strategies/mine.py:2: syntax error")
+
+
+def test_a_broken_spec_names_its_key(tradekit: Callable[..., Answer], desk: Path) -> None:
+    spec = desk / "backtests" / "walk_forward.toml"
+    spec.write_text(spec.read_text() + "[costs]\nspred_bps = 1\n")
+    answer = tradekit("backtest", "--walk-forward", cwd=desk)
+    assert answer.status == 2
+    assert answer.error == f"{spec}: [costs]: unknown cost 'spred_bps'; did you mean spread_bps?"
+
+
+def test_a_tampered_bundle(tradekit: Callable[..., Answer], desk: Path, repository: Path) -> None:
+    bundle = desk / "policies" / "symbol_ppo" / "bundle"
+    (desk / "strategies" / "symbol_ppo.py").write_bytes((repository / "strategies" / "symbol_ppo.py").read_bytes())
+    weights = max(bundle.iterdir(), key=lambda path: path.stat().st_size)
+    content = bytearray(weights.read_bytes())
+    content[len(content) // 2] ^= 1
+    weights.write_bytes(content)
+    answer = tradekit("backtest", "--walk-forward", cwd=desk)
+    assert answer.status == 2
+    assert weights.name in answer.error
+    sick = tradekit("doctor", "--json", cwd=desk)
+    assert sick.status == 1
+    failed = [check["name"] for check in sick.json["checks"] if check["ok"] is False]
+    assert "policies/symbol_ppo/bundle" in failed
+
+
+@pytest.mark.slow
+def test_as_processes_of_their_own(process: Callable[..., Answer], desk: Path) -> None:
+    (desk / "bars.csv").write_text(rows(DAYS[0], DAYS[0]))
+    for line in (
+        ("backtest", "--data", "bars.csv"),
+        ("data", "info", "bars.csv"),
+        ("audit", "momentum", "--data", "bars.csv"),
+    ):
+        answer = process(*line, cwd=desk)
+        assert answer.status == 2
+        assert answer.error.startswith("bars.csv, line 3")
+        assert answer.out == ""
+
+
+def test_the_manifest_of_errors_is_one_line(tradekit: Callable[..., Answer], desk: Path) -> None:
+    (desk / "strategies" / "mine.py").write_text("raise ValueError('first\\nsecond')")
+    answer = tradekit("audit", "mine", cwd=desk)
+    assert answer.error == "strategies/mine.py:1: ValueError while the file was loaded: first second"
+    assert json.dumps(answer.error)
