@@ -47,7 +47,7 @@ def test_what_is_written_is_read_to_the_bit(path: Path) -> None:
     ]
     assert events[1].body == {"weights": [0.1 + 0.2, 1e-300]}
     with Journal(path) as journal:
-        assert journal.events == events
+        assert journal.events() == events
         assert journal.memory() == '{"trades":1}'
         journal.append("bar", "2022-01-04", {})
     assert [event.seq for event in read_events(path)] == [1, 2, 3, 4]
@@ -67,7 +67,7 @@ def test_a_batch_is_all_or_nothing(path: Path) -> None:
         for second in wrong:
             with pytest.raises((TypeError, ValueError), match="JSON"):
                 decide(journal, second)
-        assert len(journal.events) == 1
+        assert len(journal.events()) == 1
         journal.append("decision", "a", {})
     assert [event.kind for event in read_events(path)] == ["session", "decision"]
 
@@ -156,7 +156,7 @@ def test_a_killed_writer_leaves_the_lock_and_whole_events(path: Path) -> None:
     child.join()
     assert child.exitcode == -signal.SIGKILL
     with Journal(path) as journal:
-        assert [event.kind for event in journal.events] == ["session"]
+        assert [event.kind for event in journal.events()] == ["session"]
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:

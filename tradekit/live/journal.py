@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import json
 import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
@@ -60,21 +61,15 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = _lock(path)
-        try:
-            self._connection = sqlite3.connect(path, isolation_level=None)
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(_lock(path))
             try:
+                self._connection = stack.enter_context(closing(sqlite3.connect(path, isolation_level=None)))
                 self._prepare()
-                self.events = read_events(path, self._connection)
+                self._last = next(reversed(self.events()), None)
             except sqlite3.DatabaseError as error:
-                self._connection.close()
                 raise _damaged(path, error) from error
-            except SessionError:
-                self._connection.close()
-                raise
-        except (SessionError, sqlite3.Error):
-            self._lock.close()
-            raise
+            self._held = stack.pop_all()
 
     def _prepare(self) -> None:
         self._connection.execute("PRAGMA journal_mode=WAL")
@@ -87,8 +82,15 @@ class Journal:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._connection.close()
-        self._lock.close()
+        self._held.close()
+
+    def events(self) -> list[Event]:
+        """Return every event so far, read from the file; its writer does not keep them in memory.
+
+        Raises:
+            SessionError: the file was changed by somebody else.
+        """
+        return read_events(self.path, self._connection)
 
     @contextlib.contextmanager
     def batch(self) -> Iterator[Batch]:
@@ -97,7 +99,7 @@ class Journal:
         Raises:
             SessionError: the disk is full or cannot be written.
         """
-        batch = Batch(self.events[-1] if self.events else None)
+        batch = Batch(self._last)
         yield batch
         if not batch.events and batch.memory is None:
             return
@@ -113,7 +115,7 @@ class Journal:
             raise SessionError(
                 f"{self.path}: cannot be written ({error}); free space there and start again to go on"
             ) from error
-        self.events.extend(batch.events)
+        self._last = batch.events[-1] if batch.events else self._last
 
     def append(self, kind: Kind, bar: str, body: dict[str, Any]) -> None:
         """Append one event; it is durable when this returns."""
@@ -165,7 +167,7 @@ def read_events(path: Path, connection: sqlite3.Connection | None = None) -> lis
     if connection is None:
         if not path.is_file():
             raise SessionError(f"{path}: no such journal; start a session first")
-        with contextlib.closing(sqlite3.connect(path.absolute().as_uri() + "?mode=ro", uri=True)) as reader:
+        with closing(sqlite3.connect(path.absolute().as_uri() + "?mode=ro", uri=True)) as reader:
             try:
                 return read_events(path, reader)
             except sqlite3.DatabaseError as error:

@@ -7,6 +7,8 @@ on. The strategy is never asked again for a bar whose decision is journalled.
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import hashlib
 import time
 from dataclasses import asdict
@@ -23,7 +25,7 @@ from tradekit.live.shadow import Mind, Shadow, sleeves_of
 from tradekit.live.tape import Tape, bar_text, from_json, nullable, to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tradekit.engine.strategy import AnyStrategy
     from tradekit.live.broker import Broker
@@ -79,10 +81,11 @@ class Session:
         self._first_bar, self._bars = int(opened["first_bar"]), int(opened["bars"])
         self._load_history(np.datetime64(opened["first"].removesuffix("Z"), "ns"))
         self._mind = Mind(self._strategy, self._spec, self._start, len(self._shadow.portfolios))
-        for done in range(self._replay_journal(), self._bars):
-            self._live(self._links.replay.advance(self._first_bar + done))
-            if progress:
-                progress(done + 1, self._bars)
+        with _no_long_collections():
+            for done in range(self._replay_journal(), self._bars):
+                self._live(self._links.replay.advance(self._first_bar + done))
+                if progress:
+                    progress(done + 1, self._bars)
         self._close()
 
     # ------------------------------------------------------------------------------------------------- opening
@@ -90,7 +93,7 @@ class Session:
     def _open(self) -> dict[str, Any]:
         """Journal what the session is, or check that the journal is of this very session."""
         mine = self._describe()
-        if not self._journal.events:
+        if not self._journal.events():
             moment = self._links.replay.moment()
             bars = min(self._spec.bars, moment.last - moment.bar + 1)
             if bars < 2:
@@ -98,7 +101,7 @@ class Session:
             self._demand_unseen(moment)
             where = {"first_bar": moment.bar, "bars": bars, "first": bar_text(moment.timestamp, self._daily)}
             self._journal.append("session", "", {**mine, **where})
-        opened = self._journal.events[0].body
+        opened = self._journal.events()[0].body
         for key, value in mine.items():
             if opened.get(key) != value:
                 raise SessionError(
@@ -138,7 +141,7 @@ class Session:
 
     def _load_history(self, first: np.datetime64) -> None:
         """Fill the tape with the bars before ``first``, from the journal or over REST, and fit the strategy on them."""
-        bars = [from_json(event) for event in self._journal.events if event.kind == "bar" and event.body["history"]]
+        bars = [from_json(event) for event in self._journal.events() if event.kind == "bar" and event.body["history"]]
         if not bars:
             # One more than is looked back at: a return needs the close before.
             wanted = max(self._spec.history, getattr(self._strategy, "lookback", None) or 0) + 1
@@ -167,7 +170,7 @@ class Session:
     def _replay_journal(self) -> int:
         """Bring tape, shadow and open orders to where the journal ends; return the bars that are done."""
         bars: dict[str, list[Event]] = {}
-        for event in self._journal.events:
+        for event in self._journal.events():
             if event.bar and not event.body.get("history"):
                 bars.setdefault(event.bar, []).append(event)
         if bars:
@@ -302,12 +305,24 @@ class Session:
             raise
 
     def _close(self) -> None:
-        if any(event.kind == "end" for event in self._journal.events):
+        events = self._journal.events()
+        if events[-1].kind == "end":
             return
         panel = self._tape.panel()
-        verdict = judge(self._journal.events, panel, self._start, self._strategy, self._spec)
+        verdict = judge(events, panel, self._start, self._strategy, self._spec)
         counts = self._outbox.close() if self._outbox else {}
         self._journal.append("end", "", {**verdict, **counts, "latency": _latency(self._timings)})
+
+
+@contextlib.contextmanager
+def _no_long_collections() -> Iterator[None]:
+    """Keep the garbage collector from walking all that was imported and loaded so far, 0.2 s in the middle of a bar."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _latency(timings: list[tuple[float, float, float]]) -> dict[str, float]:

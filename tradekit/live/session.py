@@ -61,7 +61,7 @@ def start(spec: SessionSpec, strategy: AnyStrategy, desk_root: Path, progress: P
     path = journal_path(desk_root / "paper" / "journals", spec.name)
     with ExitStack() as stack:
         journal = stack.enter_context(Journal(path))
-        if not journal.events:  # what an exchange of this name kept belongs to a session that never began
+        if not journal.events():  # what an exchange of this name kept belongs to a session that never began
             for leftover in path.parent.glob(f"{path.stem}{EXCHANGE_SUFFIX}*"):
                 leftover.unlink()
         url = spec.exchange.url or _open_exchange(spec, strategy, path, stack).url
