@@ -12,6 +12,7 @@ from tests.report.conftest import PANEL, RUN, WINDOWS, Agent, Held
 from tests.report.pages import Page, numbers_that_differ
 from tradekit.engine.single_pass import single_pass
 from tradekit.engine.walk_forward import walk_forward
+from tradekit.market.costs import CostModel
 from tradekit.report.run_folder import read_summary, write_run
 
 if TYPE_CHECKING:
@@ -112,6 +113,18 @@ def test_values_under_the_pointer_end_at_the_total_return(folder: Path) -> None:
     falls = {line["name"]: min(line["values"]) for line in sets["falls"]["lines"]}
     deepest = {one["name"]: one["metrics"]["max_drawdown"] for one in summary["strategies"] if one["metrics"]}
     assert falls == pytest.approx({name: -deepest[name] for name in falls}, abs=1e-4)
+
+
+def test_interest_and_borrowing_are_told(tmp_path: Path) -> None:
+    costs = CostModel(cash_interest_annual=0.05)
+    result = walk_forward(Agent(), PANEL, WINDOWS, costs, audit=False)
+    ledger = result.runs[0].ledger
+    assert ledger is not None
+    assert ledger.interest_earned > 1000.0
+    folder = write_run(result, tmp_path / "run", **RUN)
+    assert read_summary(folder)["strategies"][0]["carry"]["interest_earned"] == ledger.interest_earned
+    notes = [one.text for one in _page(folder).elements if one.attributes.get("class") == "note"]
+    assert any(f"earned ${ledger.interest_earned:,.0f} on cash" in note for note in notes)
 
 
 class Hostile(Held):

@@ -175,6 +175,7 @@ def _stress(result: Stress, run: dict[str, Any]) -> Record:
             "audit": None,
             "break_even": result.break_even.get(name),
             "seen_bars": max(0, result.cell(name, base).scored_from - 1),
+            "carry": _carry(result.cell(name, base).ledger),
         }
         for name in result.strategies
     ]
@@ -233,7 +234,15 @@ def _strategy(one: StrategyRun, hashes: dict[str, str]) -> dict[str, Any]:
         "audit": None if one.audit is None else _audit(one.audit),
         "break_even": None,
         "seen_bars": max(0, one.scored_from - 1),
+        "carry": _carry(one.ledger),
     }
+
+
+def _carry(ledger: Ledger | None) -> dict[str, float] | None:
+    """Return what holding cost and brought over the whole run, in dollars; it is not known bar by bar."""
+    if ledger is None:
+        return None
+    return {"borrow_paid": ledger.borrow_paid, "interest_earned": ledger.interest_earned}
 
 
 def _audit(report: AuditReport) -> dict[str, Any]:

@@ -93,8 +93,19 @@ def costs(summary: Summary, styles: dict[str, str]) -> Markup | None:
         tag("div", *drawn, class_="bars"),
         tag("h3", "In dollars over the scored bars"),
         table(head, body, class_="cards", id_="costs"),
+        _carry_note(rows),
         lead="Share of equity paid in a year, by term.",
     )
+
+
+def _carry_note(rows: list[dict[str, Any]]) -> Markup | None:
+    """Say what holding cost and brought, which equity has in it and the cost terms have not."""
+    said = []
+    for one in rows:
+        borrowed, earned = one["carry"]["borrow_paid"], one["carry"]["interest_earned"]
+        if borrowed or earned:
+            said.append(f"{one['name']} paid {dollars(borrowed)} to borrow shares and earned {dollars(earned)} on cash")
+    return tag("p", f"Over the whole run, besides: {'; '.join(said)}.", class_="note") if said else None
 
 
 def windows(summary: Summary) -> Markup | None:
