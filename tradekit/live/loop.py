@@ -317,7 +317,6 @@ class Session:
 @contextlib.contextmanager
 def _no_long_collections() -> Iterator[None]:
     """Keep the garbage collector from walking all that was imported and loaded so far, 0.2 s in the middle of a bar."""
-    gc.collect()
     gc.freeze()
     try:
         yield
