@@ -56,13 +56,14 @@ def reason_text(flags: int) -> str:
     return "+".join(name for flag, name in REASONS.items() if flags & flag) or "filled"
 
 
-def order_table(rows: Floats, first_bar: int) -> NDArray[np.void]:
-    """Return kernel order rows (M, ORDER_COLUMNS) as ORDER records with bars counted from ``first_bar``."""
+def order_table(rows: Floats, first_bar: int, first_portfolio: int = 0) -> NDArray[np.void]:
+    """Return kernel order rows (M, ORDER_COLUMNS) as ORDER records, bars and portfolios counted from the first."""
     table = np.zeros(len(rows), ORDER)
     for column, name in enumerate(ORDER.names or ()):
         table[name] = rows[:, column]
     table["decision_bar"] -= first_bar
     table["fill_bar"] -= first_bar
+    table["portfolio"] -= first_portfolio
     return table
 
 

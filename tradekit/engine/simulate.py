@@ -154,7 +154,7 @@ def run_table(name: str, weights: Floats, run: Run) -> list[Ledger]:
             panel=panel[run.start : run.stop],
             equity=equity[s],
             cash=cash[s],
-            orders=order_table(orders[s, : counts[s]], run.start),
+            orders=order_table(orders[s, : counts[s]], run.start, first_portfolio=s),
             cost_model=cost,
             execution=execution,
             borrow_paid=float(book.carry[s, 0]),
@@ -209,8 +209,8 @@ def _closed_ledger(
     state: Any,
 ) -> Ledger:
     mine = slice(s * per, (s + 1) * per)
-    orders = order_table(rows[(rows[:, 2] >= mine.start) & (rows[:, 2] < mine.stop)], run.start)
-    orders["portfolio"] -= mine.start
+    chosen = (rows[:, 2] >= mine.start) & (rows[:, 2] < mine.stop)
+    orders = order_table(rows[chosen], run.start, first_portfolio=mine.start)
     if strategy.sleeves:
         orders["symbol"] = orders["portfolio"]
     return Ledger(

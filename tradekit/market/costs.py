@@ -44,6 +44,7 @@ TERMS = ("commission", "spread", "slippage", "impact", "regulatory")
 
 EXPECTED, WORST, SAMPLED = 0.0, 1.0, 2.0
 _BPS = 1e-4
+_EXACT = 2**53  # the cost row is float64, and a seed must survive in it
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,10 @@ class CostModel:
                 raise ConfigError(f"{item.name} is {value!r}; it must be a number")
             elif not (math.isfinite(value) and value >= 0):
                 raise ConfigError(f"{item.name} is {value}; a cost is finite and never negative")
-        if self.impact_window_bars < 2:
-            raise ConfigError(f"impact_window_bars is {self.impact_window_bars}; at least 2")
+        if self.impact_window_bars < 2 or self.impact_window_bars % 1:
+            raise ConfigError(f"impact_window_bars is {self.impact_window_bars}; a whole number of bars, at least 2")
+        if self.slippage_seed % 1 or self.slippage_seed >= _EXACT:
+            raise ConfigError(f"slippage_seed is {self.slippage_seed}; a whole number below 2^53")
         if (self.spread_bps + self.slippage_bps) * _BPS >= 1.0:
             raise ConfigError("spread_bps + slippage_bps reach the whole price; a sale would bring nothing")
 

@@ -53,13 +53,17 @@ class ExecutionModel:
     def __post_init__(self) -> None:
         if self.fill_at not in ("auto", "open", "close"):
             raise ConfigError(f"fill_at is {self.fill_at!r}; choose auto, open or close")
-        if isinstance(self.latency_bars, bool) or not isinstance(self.latency_bars, int) or self.latency_bars < 0:
-            raise ConfigError(f"latency_bars is {self.latency_bars!r}; a whole number of bars, 0 or more")
-        if self.max_participation is not None and not 0.0 < self.max_participation <= 1.0:
+        for name in ("fractional", "allow_short"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"{name} is {getattr(self, name)!r}; choose true or false")
+        latency: Any = self.latency_bars
+        if isinstance(latency, bool) or not isinstance(latency, int) or latency < 0:
+            raise ConfigError(f"latency_bars is {latency!r}; a whole number of bars, 0 or more")
+        if self.max_participation is not None and not 0.0 < _number(self, "max_participation") <= 1.0:
             raise ConfigError(f"max_participation is {self.max_participation}; a fraction of volume in (0, 1]")
-        if not (math.isfinite(self.min_trade) and self.min_trade >= 0.0):
+        if not (math.isfinite(_number(self, "min_trade")) and self.min_trade >= 0.0):
             raise ConfigError(f"min_trade is {self.min_trade}; dollars, 0 or more")
-        if not 0.0 <= self.cash_buffer < 1.0:
+        if not 0.0 <= _number(self, "cash_buffer") < 1.0:
             raise ConfigError(f"cash_buffer is {self.cash_buffer}; a fraction of equity in [0, 1)")
 
     @classmethod
@@ -99,6 +103,13 @@ class ExecutionModel:
         )
 
 
+def _number(model: ExecutionModel, name: str) -> float:
+    value: Any = getattr(model, name)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ConfigError(f"{name} is {value!r}; it must be a number")
+    return value
+
+
 def symbol_key(symbol: str) -> int:
     """Return the 64-bit key of a symbol's slippage draws."""
     return int.from_bytes(hashlib.blake2b(symbol.encode(), digest_size=8).digest(), "little")
@@ -128,17 +139,24 @@ def market_of(panel: Panel, execution: ExecutionModel, costs: Sequence[CostModel
     else:
         sec_rate = taf_rate = taf_cap = np.zeros(len(panel))
     return Market(
-        reference=np.ascontiguousarray(np.where(panel.tradable, price, np.nan)),
-        mark=np.ascontiguousarray(panel.mark),
-        volume=np.ascontiguousarray(volume),
-        dollar_volume=dollar_volume,
-        volatility=volatility,
-        time_key=np.ascontiguousarray(panel.timestamps.astype("M8[ns]")).view(np.uint64),
-        symbol_key=np.array([symbol_key(symbol) for symbol in panel.symbols], np.uint64),
-        sec_rate=sec_rate,
-        taf_rate=taf_rate,
-        taf_cap=taf_cap,
+        reference=_read_only(np.where(panel.tradable, price, np.nan)),
+        mark=_read_only(panel.mark),
+        volume=_read_only(volume),
+        dollar_volume=_read_only(dollar_volume),
+        volatility=_read_only(volatility),
+        time_key=_read_only(panel.timestamps.astype("M8[ns]").view(np.uint64)),
+        symbol_key=_read_only(np.array([symbol_key(symbol) for symbol in panel.symbols], np.uint64)),
+        sec_rate=_read_only(sec_rate),
+        taf_rate=_read_only(taf_rate),
+        taf_cap=_read_only(taf_cap),
     )
+
+
+def _read_only(array: Any) -> Any:
+    """Return a contiguous view that cannot be written: to numba another type, and kernels are compiled for one only."""
+    view = np.ascontiguousarray(array).view()
+    view.setflags(write=False)
+    return view
 
 
 def trailing_liquidity(panel: Panel, window: int) -> tuple[Floats, Floats]:
@@ -199,9 +217,11 @@ def open_book(
         column=np.array(columns, np.int64),
         scenario=zeros.copy() if scenario is None else np.array(scenario, np.int64),
         stream=zeros.copy() if stream is None else np.array(stream, np.int64),
+        queue=np.zeros((batch, width), np.int64),
     )
 
 
 def copy_book(book: Book) -> Book:
     """Return an independent copy, to continue a run from."""
-    return Book(*(array.copy() for array in book))
+    arrays: Any = (array.copy() for array in book)
+    return Book(*arrays)

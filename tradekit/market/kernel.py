@@ -14,12 +14,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from numpy.typing import NDArray
 
 from tradekit.market.costs import BORROW, INTEREST
-from tradekit.market.jit import compiled, compiled_run
+from tradekit.market.jit import compiled, compiled_run, inlined
 from tradekit.market.pricing import (
+    WHOLE,
     Charge,
     Rates,
     affordable,
@@ -108,7 +109,8 @@ class Book(NamedTuple):
 
     cash, equity, peak (B,); shares, average_cost (costs included; 0 when flat), held (bars since entry) (B, n);
     due, asked, flags (B, 1 + latency, n) orders waiting, by fill bar modulo 1 + latency; carry (B, 2) borrow paid and
-    interest earned so far; column (B,) first panel column; scenario (B,) cost row; stream (B,) slippage stream.
+    interest earned so far; column (B,) first panel column; scenario (B,) cost row; stream (B,) slippage stream; queue
+    (B, n) room to sort orders in, meaningless between steps.
     """
 
     cash: Floats
@@ -124,9 +126,10 @@ class Book(NamedTuple):
     column: Ints
     scenario: Ints
     stream: Ints
+    queue: Ints
 
 
-@compiled
+@inlined
 def _impact(market: Market, rates: Rates, t: int, column: int) -> float:
     """Return k of the impact k v^1.5 in dollars, from bars before t; NaN when it cannot be known."""
     if rates.adv:
@@ -134,7 +137,7 @@ def _impact(market: Market, rates: Rates, t: int, column: int) -> float:
     return rates.impact
 
 
-@compiled
+@inlined
 def _carry(market: Market, row: Floats, book: Book, b: int, t: int) -> None:
     """Charge borrow on shorts and credit interest on cash for the bar that passed, at the last marks."""
     if row[BORROW] == 0.0 and row[INTEREST] == 0.0:
@@ -150,13 +153,12 @@ def _carry(market: Market, row: Floats, book: Book, b: int, t: int) -> None:
     book.carry[b, 1] += interest
 
 
-@compiled
+@inlined
 def _enter(rules: Rules, book: Book, b: int, j: int, quantity: float, money: float) -> None:
     """Move ``quantity`` signed shares into position j at ``money`` cash (outlay or proceeds, positive)."""
     before = book.shares[b, j]
     units = (before + quantity) * rules.lots
-    # Beyond 2^52 lots a double holds no fraction of a lot to round off.
-    after = np.rint(units) / rules.lots if abs(units) < 4503599627370496.0 else before + quantity
+    after = np.rint(units) / rules.lots if abs(units) < WHOLE else before + quantity
     if after == 0.0:
         book.average_cost[b, j] = 0.0
     elif before * quantity >= 0.0:
@@ -168,13 +170,13 @@ def _enter(rules: Rules, book: Book, b: int, j: int, quantity: float, money: flo
     book.shares[b, j] = after
 
 
-@compiled
+@inlined
 def _flag(fills: Floats, b: int, j: int, reason: int) -> None:
     if len(fills) > 0:
         fills[b, j, REASON] = int(fills[b, j, REASON]) | reason
 
 
-@compiled
+@inlined
 def _record(fills: Floats, b: int, j: int, quantity: float, paid: Charge, regulatory: float) -> None:
     """Write what a fill of ``quantity`` signed shares cost."""
     if len(fills) > 0:
@@ -187,7 +189,7 @@ def _record(fills: Floats, b: int, j: int, quantity: float, paid: Charge, regula
         fills[b, j, FILL_REGULATORY] = regulatory
 
 
-@compiled
+@inlined
 def _begin_fills(market: Market, book: Book, fills: Floats, b: int, t: int, slot: int) -> None:
     """Overwrite the fills of portfolio b with what is due and nothing filled."""
     for j in range(fills.shape[1]):
@@ -200,7 +202,7 @@ def _begin_fills(market: Market, book: Book, fills: Floats, b: int, t: int, slot
         fills[b, j, REASON] = book.flags[b, slot, j]
 
 
-@compiled
+@inlined
 def _sell(
     market: Market, rules: Rules, rates: Rates, book: Book, fills: Floats, b: int, t: int, j: int, quantity: float
 ) -> None:
@@ -226,7 +228,7 @@ def _sell(
     _record(fills, b, j, -quantity, paid, regulatory)
 
 
-@compiled
+@inlined
 def _buy(
     market: Market, rules: Rules, rates: Rates, book: Book, fills: Floats, b: int, t: int, j: int, quantity: float
 ) -> None:
@@ -245,50 +247,58 @@ def _buy(
         # The common scale is exact up to rounding, and what rounding leaves above the cash is not bought.
         _flag(fills, b, j, CASH_LIMITED)
         excess = max((outlay - book.cash[b]) / price, 0.5 / rules.lots)
-        quantity = floor_lots(min(quantity - excess, np.nextafter(quantity, 0.0)), rules.lots)
+        # Beyond 2**53 lots truncation rounds, possibly up; the quantity must come down all the same.
+        lower = min(quantity - excess, np.nextafter(quantity, 0.0))
+        quantity = min(floor_lots(lower, rules.lots), lower)
 
 
-@compiled
-def _fill_sells(
-    market: Market, rules: Rules, rates: Rates, book: Book, fills: Floats, b: int, t: int, slot: int
-) -> tuple[float, float]:
-    """Fill the due sells of portfolio b and drop what cannot fill.
+@inlined
+def _sort_due(market: Market, rates: Rates, book: Book, fills: Floats, b: int, t: int, slot: int) -> tuple[int, int]:
+    """Queue the due orders that can fill, sells from the left and buys from the right; return the number of each.
 
-    Returns:
-        What the due buys take, without regard to a minimum commission: ``linear s + power s^1.5`` dollars when all are
-        scaled by s.
+    Whether the next order buys or sells is a coin toss to the processor; with the queue it need not guess.
     """
-    linear = power = 0.0
-    for j in range(book.shares.shape[1]):
+    sells = buys = 0
+    last = book.due.shape[2] - 1
+    for j in range(last + 1):
         quantity = book.due[b, slot, j]
         if quantity == 0.0:
             continue
-        column = book.column[b] + j
-        price, impact = market.reference[t, column], _impact(market, rates, t, column)
         reason = 0
-        if np.isnan(price):
+        if np.isnan(market.reference[t, book.column[b] + j]):
             reason = UNTRADABLE
         elif not book.equity[b] > 0.0:
             reason = RUINED
-        elif np.isnan(impact):
+        elif rates.adv and np.isnan(_impact(market, rates, t, book.column[b] + j)):
             reason = UNPRICED
         if reason != 0:
             _flag(fills, b, j, reason)
-            book.due[b, slot, j] = 0.0
-        elif quantity < 0.0:
-            _sell(market, rules, rates, book, fills, b, t, j, -quantity)
-        else:
-            value = quantity * price
-            slippage = slippage_of(rates, market.symbol_key[column])
-            linear += (1.0 + rates.commission) * (value + rates.spread * value + slippage * value)
-            linear += rates.per_share * quantity
-            power += (1.0 + rates.commission) * impact * value * np.sqrt(value)
+            continue
+        book.queue[b, sells] = book.queue[b, last - buys] = j
+        sells += quantity < 0.0
+        buys += quantity > 0.0
+    return sells, buys
+
+
+@inlined
+def _outlay(market: Market, rates: Rates, book: Book, b: int, t: int, slot: int, buys: int) -> tuple[float, float]:
+    """Return what the queued buys take at scale s, ``linear s + power s^1.5`` dollars, minimum commissions left out."""
+    linear = power = 0.0
+    for i in range(buys):
+        j = book.queue[b, book.queue.shape[1] - 1 - i]
+        column = book.column[b] + j
+        quantity = book.due[b, slot, j]
+        value = quantity * market.reference[t, column]
+        slippage = slippage_of(rates, market.symbol_key[column])
+        linear += (1.0 + rates.commission) * (value + rates.spread * value + slippage * value)
+        linear += rates.per_share * quantity
+        power += (1.0 + rates.commission) * _impact(market, rates, t, column) * value * np.sqrt(value)
     return linear, power
 
 
-@compiled
-def _affordable_above_minimum(market: Market, rates: Rates, book: Book, b: int, t: int, slot: int) -> float:
-    """Return the common scale of the due buys when commissions have a minimum; 0 when not even those can be paid.
+@inlined
+def _affordable_above_minimum(market: Market, rates: Rates, book: Book, b: int, t: int, slot: int, buys: int) -> float:
+    """Return the common scale of the queued buys when commissions have a minimum; 0 when not even those can be paid.
 
     Each outlay is the larger of two convex functions of the scale, so Newton's method comes down on the root as in
     ``affordable``.
@@ -296,15 +306,14 @@ def _affordable_above_minimum(market: Market, rates: Rates, book: Book, b: int, 
     scale = 1.0
     while True:
         excess, slope = -book.cash[b], 0.0
-        for j in range(book.shares.shape[1]):
-            quantity = book.due[b, slot, j] * scale
-            if quantity > 0.0:
-                column = book.column[b] + j
-                price, impact = market.reference[t, column], _impact(market, rates, t, column)
-                slippage = slippage_of(rates, market.symbol_key[column])
-                paid = charge(rates, 1.0, quantity, price, slippage, impact)
-                excess += paid.executed + paid.commission
-                slope += outlay_slope(rates, quantity, price, slippage, impact)
+        for i in range(buys):
+            j = book.queue[b, book.queue.shape[1] - 1 - i]
+            column = book.column[b] + j
+            quantity, price = book.due[b, slot, j] * scale, market.reference[t, column]
+            slippage, impact = slippage_of(rates, market.symbol_key[column]), _impact(market, rates, t, column)
+            paid = charge(rates, 1.0, quantity, price, slippage, impact)
+            excess += paid.executed + paid.commission
+            slope += outlay_slope(rates, quantity, price, slippage, impact)
         if excess <= 0.0:
             return scale
         lower = scale - excess / (slope / scale)
@@ -315,18 +324,23 @@ def _affordable_above_minimum(market: Market, rates: Rates, book: Book, b: int, 
         scale = lower
 
 
-@compiled
+@inlined
 def _fill_buys(
-    market: Market, rules: Rules, rates: Rates, book: Book, fills: Floats, b: int, t: int, slot: int, scale: float
+    market: Market, rules: Rules, rates: Rates, book: Book, fills: Floats, b: int, t: int, slot: int, buys: int
 ) -> None:
-    """Fill the due buys of portfolio b, all scaled by one factor."""
-    for j in range(book.shares.shape[1]):
+    """Fill the queued buys of portfolio b, all scaled by one factor when the cash does not reach."""
+    if rates.minimum > 0.0:
+        scale = _affordable_above_minimum(market, rates, book, b, t, slot, buys)
+    else:
+        linear, power = _outlay(market, rates, book, b, t, slot, buys)
+        scale = affordable(linear, power, book.cash[b])
+    for i in range(buys):
+        j = book.queue[b, book.queue.shape[1] - 1 - i]
         quantity = book.due[b, slot, j]
-        if quantity > 0.0:
-            if scale < 1.0:
-                _flag(fills, b, j, CASH_LIMITED)
-                quantity = nearest_lots(quantity * scale, rules.lots)
-            _buy(market, rules, rates, book, fills, b, t, j, quantity)
+        if scale < 1.0:
+            _flag(fills, b, j, CASH_LIMITED)
+            quantity = nearest_lots(quantity * scale, rules.lots)
+        _buy(market, rules, rates, book, fills, b, t, j, quantity)
 
 
 @compiled
@@ -341,17 +355,16 @@ def settle(market: Market, rules: Rules, costs: Floats, book: Book, fills: Float
     if len(fills) > 0:
         _begin_fills(market, book, fills, b, t, slot)
     rates = rates_of(row, book.equity[b], book.stream[b], market.time_key[t])
-    linear, power = _fill_sells(market, rules, rates, book, fills, b, t, slot)
-    if linear > 0.0:
-        if rates.minimum > 0.0:
-            scale = _affordable_above_minimum(market, rates, book, b, t, slot)
-        else:
-            scale = affordable(linear, power, book.cash[b])
-        _fill_buys(market, rules, rates, book, fills, b, t, slot, scale)
+    sells, buys = _sort_due(market, rates, book, fills, b, t, slot)
+    for i in range(sells):
+        j = book.queue[b, i]
+        _sell(market, rules, rates, book, fills, b, t, j, -book.due[b, slot, j])
+    if buys > 0:
+        _fill_buys(market, rules, rates, book, fills, b, t, slot, buys)
     _mark(market, book, b, t, slot)
 
 
-@compiled
+@inlined
 def _mark(market: Market, book: Book, b: int, t: int, slot: int) -> None:
     """Clear the orders that were due and value portfolio b at the close of bar t."""
     equity = book.cash[b]
@@ -404,7 +417,7 @@ def place_weight(market: Market, rules: Rules, book: Book, b: int, t: int, j: in
     _order(market, rules, book, b, t, j, target - holding, holding)
 
 
-@compiled
+@inlined
 def _order(market: Market, rules: Rules, book: Book, b: int, t: int, j: int, asked: float, holding: float) -> None:
     """Order ``asked`` shares of position j, of which ``holding`` will be held by then, as far as the rules allow."""
     mark = market.mark[t, book.column[b] + j]
@@ -444,7 +457,7 @@ def place(market: Market, rules: Rules, book: Book, bars: Ints, targets: Floats,
                 place_weight(market, rules, book, b, bars[b], j, targets[b, j])
 
 
-@compiled
+@inlined
 def _append(orders: Floats, count: int, fills: Floats, b: int, t: int, latency: int) -> int:
     """Copy the fills of portfolio b that somebody asked for to the order table; return the new count."""
     for j in range(fills.shape[1]):
@@ -460,7 +473,28 @@ def _append(orders: Floats, count: int, fills: Floats, b: int, t: int, latency: 
     return count
 
 
-@compiled
+@inlined
+def _select(book: Book, b: int) -> Book:
+    """Return a book of the one portfolio b that shares its memory, uncounted."""
+    return Book(
+        book.cash[b : b + 1],
+        book.equity[b : b + 1],
+        book.peak[b : b + 1],
+        book.shares[b : b + 1],
+        book.average_cost[b : b + 1],
+        book.held[b : b + 1],
+        book.due[b : b + 1],
+        book.asked[b : b + 1],
+        book.flags[b : b + 1],
+        book.carry[b : b + 1],
+        book.column[b : b + 1],
+        book.scenario[b : b + 1],
+        book.stream[b : b + 1],
+        book.queue[b : b + 1],
+    )
+
+
+@inlined
 def _run(
     market: Market,
     rules: Rules,
@@ -475,23 +509,41 @@ def _run(
     equity: Floats,
     cash: Floats,
 ) -> int:
-    """Drive the one portfolio of ``book`` by a table of weights; return the number of orders."""
-    count = 0
-    equity[0], cash[0] = book.equity[0], book.cash[0]
+    """Drive portfolio b of ``book`` by a table of weights; return the number of orders."""
+    one, count = _select(book, b), 0
+    equity[0], cash[0] = one.equity[0], one.cash[0]
     for i in range(len(equity)):
         t = start + i
         if i > 0:
-            settle(market, rules, costs, book, fills, 0, t)
-            equity[i], cash[i] = book.equity[0], book.cash[0]
+            settle(market, rules, costs, one, fills, 0, t)
+            equity[i], cash[i] = one.equity[0], one.cash[0]
             if len(fills) > 0:
                 count = _append(orders, count, fills, b, t, rules.latency)
         if asks[i]:
             for j in range(weights.shape[1]):
-                place_weight(market, rules, book, 0, t, j, weights[t, j])
+                place_weight(market, rules, one, 0, t, j, weights[t, j])
     return count
 
 
 @compiled_run
+def _run_all(
+    market: Market,
+    rules: Rules,
+    costs: Floats,
+    book: Book,
+    weights: Floats,
+    asks: NDArray[np.bool_],
+    start: int,
+    fills: Floats,
+    orders: Floats,
+    equity: Floats,
+    cash: Floats,
+    counts: Ints,
+) -> None:
+    for b in prange(len(counts)):
+        counts[b] = _run(market, rules, costs, book, weights, asks, start, b, fills[b], orders[b], equity[b], cash[b])
+
+
 def run_weights(
     market: Market,
     rules: Rules,
@@ -512,34 +564,12 @@ def run_weights(
     Returns:
         equity (B, stop - start), cash (B, stop - start), number of orders (B,).
     """
-    batch, bars = len(book.cash), stop - start
-    equity, cash = np.empty((batch, bars)), np.empty((batch, bars))
-    counts = np.zeros(batch, np.int64)
-    asks = np.zeros(bars, np.bool_)
-    for t in range(bars - 1):
-        asks[t] = not np.isnan(weights[start + t]).all()
-    for b in prange(batch):
-        fills = np.zeros((min(1, orders.shape[1]), book.shares.shape[1], FILL_COLUMNS))
-        one = select(book, b)
-        counts[b] = _run(market, rules, costs, one, weights, asks, start, b, fills, orders[b], equity[b], cash[b])
+    shape = len(book.cash), stop - start
+    equity, cash, counts = np.empty(shape), np.empty(shape), np.zeros(len(book.cash), np.int64)
+    weights = np.ascontiguousarray(weights).view()
+    weights.setflags(write=False)  # to numba another type, and the kernel is compiled for one only
+    asks: NDArray[np.bool_] = np.any(~np.isnan(weights[start:stop]), axis=1)
+    asks[-1] = False
+    fills = np.zeros((len(book.cash), min(1, orders.shape[1]), book.shares.shape[1], FILL_COLUMNS))
+    _run_all(market, rules, costs, book, weights, asks, start, fills, orders, equity, cash, counts)
     return equity, cash, counts
-
-
-@njit(cache=True)
-def select(book: Book, b: int) -> Book:
-    """Return a book of the one portfolio b that shares its memory."""
-    return Book(
-        book.cash[b : b + 1],
-        book.equity[b : b + 1],
-        book.peak[b : b + 1],
-        book.shares[b : b + 1],
-        book.average_cost[b : b + 1],
-        book.held[b : b + 1],
-        book.due[b : b + 1],
-        book.asked[b : b + 1],
-        book.flags[b : b + 1],
-        book.carry[b : b + 1],
-        book.column[b : b + 1],
-        book.scenario[b : b + 1],
-        book.stream[b : b + 1],
-    )

@@ -21,9 +21,12 @@ from tradekit.market.costs import (
     SPREAD,
     WORST,
 )
-from tradekit.market.jit import compiled
+from tradekit.market.jit import compiled, inlined
 
 Floats = NDArray[np.float64]
+
+# So many lots, and a double of shares holds no fraction of a lot to cut off.
+WHOLE = 2.0**51
 
 
 class Rates(NamedTuple):
@@ -55,7 +58,7 @@ class Charge(NamedTuple):
     impact: float
 
 
-@compiled
+@inlined
 def _mix(key: np.uint64) -> np.uint64:
     """splitmix64 (Steele, Lea and Flood 2014, doi:10.1145/2714064.2660195)."""
     key = key + np.uint64(0x9E3779B97F4A7C15)
@@ -64,12 +67,12 @@ def _mix(key: np.uint64) -> np.uint64:
     return key ^ (key >> np.uint64(31))
 
 
-@compiled
+@inlined
 def _draws(seed: int, stream: int, time_key: np.uint64) -> np.uint64:
     return _mix(_mix(_mix(np.uint64(seed)) ^ np.uint64(stream)) ^ time_key)
 
 
-@compiled
+@inlined
 def _draw(draws: np.uint64, symbol_key: np.uint64) -> float:
     return float(_mix(draws ^ symbol_key) >> np.uint64(11)) * (1.0 / 9007199254740992.0)
 
@@ -83,20 +86,25 @@ def uniform(seed: int, stream: int, time_key: np.uint64, symbol_key: np.uint64) 
 @compiled
 def floor_lots(quantity: float, lots: float) -> float:
     """Truncate shares toward zero to a whole number of lots."""
-    return float(np.copysign(np.floor(abs(quantity) * lots) / lots, quantity))
+    units = abs(quantity) * lots
+    if units >= WHOLE:
+        return quantity
+    return float(np.copysign(np.floor(units) / lots, quantity))
 
 
 @compiled
 def nearest_lots(quantity: float, lots: float) -> float:
     """Truncate toward zero, but keep a quantity that is a whole number of lots up to rounding of the product."""
     units = abs(quantity) * lots
+    if units >= WHOLE:
+        return quantity
     whole = np.rint(units)
     if abs(units - whole) > 8.9e-16 * units:
         whole = np.floor(units)
     return float(np.copysign(whole / lots, quantity))
 
 
-@compiled
+@inlined
 def rates_of(row: Floats, equity: float, stream: int, time_key: np.uint64) -> Rates:
     """Return the rates of the cost ``row`` (COST_COLUMNS,) for a portfolio worth ``equity`` > 0 dollars."""
     sampled, adv = row[SLIPPAGE_MODE] == SAMPLED, row[IMPACT_ADV] != 0.0 and row[IMPACT] != 0.0
@@ -114,13 +122,13 @@ def rates_of(row: Floats, equity: float, stream: int, time_key: np.uint64) -> Ra
     )
 
 
-@compiled
+@inlined
 def slippage_of(rates: Rates, symbol_key: np.uint64) -> float:
     """Return slippage as a fraction of the notional."""
     return rates.slippage * _draw(rates.draws, symbol_key) if rates.sampled else rates.slippage
 
 
-@compiled
+@inlined
 def charge(rates: Rates, side: float, quantity: float, price: float, slippage: float, impact: float) -> Charge:
     """Return what trading ``quantity`` > 0 shares at ``price`` costs, buying (side 1) or selling (side -1).
 
@@ -133,7 +141,7 @@ def charge(rates: Rates, side: float, quantity: float, price: float, slippage: f
     return Charge(executed, commission, spread, slip, push)
 
 
-@compiled
+@inlined
 def outlay_slope(rates: Rates, quantity: float, price: float, slippage: float, impact: float) -> float:
     """Return quantity x d(outlay)/d(quantity) of a purchase; the minimum commission counts as flat."""
     value = quantity * price
@@ -141,11 +149,11 @@ def outlay_slope(rates: Rates, quantity: float, price: float, slippage: float, i
     executed = value + rates.spread * value + slippage * value + push
     slope = executed + 0.5 * push
     if rates.commission * executed + rates.per_share * quantity > rates.minimum:
-        return slope * (1.0 + rates.commission) + rates.per_share * quantity
-    return slope
+        slope = slope * (1.0 + rates.commission) + rates.per_share * quantity
+    return float(slope)
 
 
-@compiled
+@inlined
 def affordable(linear: float, power: float, cash: float) -> float:
     """Return the largest scale in [0, 1] with ``linear * scale + power * scale**1.5 <= cash``, up to rounding.
 

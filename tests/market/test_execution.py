@@ -1,0 +1,475 @@
+"""Properties of the step that hold for any market, cost model and rules, and examples of each reason."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numba
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from tests.reference import draw
+from tests.worlds import Case, Lockstep, Shares, Sleeves, Table, panel_of, random_case
+from tradekit.engine.ledger import Ledger, reason_text
+from tradekit.engine.simulate import simulate
+from tradekit.errors import ConfigError, DataError
+from tradekit.market import kernel
+from tradekit.market.costs import TERMS, CostModel, cost_rows
+from tradekit.market.execution import ExecutionModel, copy_book, market_of, open_book, trailing_liquidity
+from tradekit.market.kernel import Book
+from tradekit.market.panel import FIELDS, Panel
+
+FREE = CostModel.preset("free")
+cases = st.integers(0, 2**32).map(random_case)
+weight_cases = cases.filter(lambda case: not case.are_shares)
+
+
+def ledger_of(case: Case, **changes: Any) -> Ledger:
+    case = case._replace(**changes)
+    driver = Shares if case.are_shares else Table
+    return simulate(driver(case.targets), case.panel, case.costs, case.execution, case.cash)
+
+
+def same(left: Ledger, right: Ledger) -> bool:
+    """Return whether two ledgers agree to the last bit, orders included."""
+    arrays = [(left.equity, right.equity), (left.cash, right.cash)]
+    arrays += [(left.orders[name], right.orders[name]) for name in left.orders.dtype.names or ()]
+    return all(np.array_equal(one, other, equal_nan=one.dtype.kind == "f") for one, other in arrays)
+
+
+# --------------------------------------------------------------------------------------------------------- accounting
+
+
+@given(cases)
+def test_cash_and_shares_account_for_every_cent(case: Case) -> None:
+    ledger = ledger_of(case)
+    orders, cash = ledger.orders, np.full(len(case.panel), case.cash)
+    for order in orders[orders["quantity"] != 0]:
+        paid = order["quantity"] * order["price"] + order["commission"] + order["regulatory"]
+        cash[order["fill_bar"] :] -= paid
+    carry = ledger.interest_earned - ledger.borrow_paid
+    assert ledger.cash[-1] == pytest.approx(cash[-1] + carry, rel=1e-11, abs=1e-11 * case.cash)
+    if carry == 0:
+        np.testing.assert_allclose(ledger.cash, cash, rtol=1e-11, atol=1e-11 * case.cash)
+    worth = np.nansum(ledger.positions * case.panel.mark, axis=1)
+    np.testing.assert_allclose(ledger.equity, ledger.cash + worth, rtol=1e-11, atol=1e-10 * case.cash)
+
+
+@given(cases)
+def test_every_cost_is_paid_and_together_they_are_what_trading_took(case: Case) -> None:
+    ledger = ledger_of(case)
+    orders = ledger.orders[ledger.orders["quantity"] != 0]
+    assert all((ledger.orders[term] >= 0).all() for term in TERMS)
+    assert ledger.borrow_paid >= 0
+    assert ledger.interest_earned >= 0
+    side = np.sign(orders["quantity"])
+    assert (side * (orders["price"] - orders["reference"]) >= -1e-12 * orders["reference"]).all()
+    frictionless = -orders["quantity"] * orders["reference"]
+    spent = -orders["quantity"] * orders["price"] - orders["commission"] - orders["regulatory"]
+    each = sum(orders[term] for term in TERMS)
+    np.testing.assert_allclose(frictionless - spent, each, rtol=1e-9, atol=1e-9 * case.cash)
+    rest = ledger.cash[-1] - ledger.interest_earned
+    assert case.cash + frictionless.sum() - ledger.total_cost == pytest.approx(rest, rel=1e-9, abs=1e-9 * case.cash)
+
+
+@given(cases)
+def test_a_long_only_portfolio_never_owes(case: Case) -> None:
+    targets = case.targets if case.are_shares else np.abs(case.targets)
+    ledger = ledger_of(case, targets=targets, execution=dataclasses.replace(case.execution, allow_short=False))
+    assert (ledger.cash >= 0).all()
+    assert (ledger.positions >= -1e-9).all()
+
+
+@given(st.integers(0, 2**32), st.sampled_from([1.0, 0.999999, 0.5]), st.booleans())
+def test_cash_is_not_negative_however_tight(seed: int, total: float, fractional: bool) -> None:
+    rng = np.random.default_rng(seed)
+    prices = rng.choice([3.0, 7.1, 1e-3, 1e5]) * np.exp(rng.normal(0, 0.05, (30, 6)))
+    weights = rng.dirichlet(np.ones(6), 30) * total
+    costs = CostModel(impact_coefficient=float(rng.choice([0, 0.01, 3])), commission_minimum=float(rng.choice([0, 1])))
+    cash = float(10 ** rng.uniform(0, 12))
+    ledger = simulate(Table(weights), panel_of(prices, prices), costs, ExecutionModel(fractional=fractional), cash)
+    assert (ledger.cash >= 0).all()
+
+
+# --------------------------------------------------------------------------------------------------------- symmetries
+
+
+@given(weight_cases, st.randoms(use_true_random=False))
+def test_the_order_of_columns_plays_no_part(case: Case, random: Any) -> None:
+    order = list(range(len(case.panel.symbols)))
+    random.shuffle(order)
+    moved = ledger_of(
+        case, panel=case.panel.select([case.panel.symbols[j] for j in order]), targets=case.targets[:, order]
+    )
+    straight = ledger_of(case)
+    scale = case.cash + np.abs(straight.equity).max()
+    # A billionth of a share may fall on the other side of the truncation.
+    lots = 0 if not case.execution.fractional else 1e-9 * np.nan_to_num(case.panel.high).max() * len(straight.orders)
+    np.testing.assert_allclose(moved.equity, straight.equity, rtol=0, atol=1e-12 * scale + lots)
+    assert len(moved.orders) == len(straight.orders)
+
+
+@given(cases)
+def test_four_times_the_money_at_four_times_the_prices_is_four_times_the_equity(case: Case) -> None:
+    """Four, because its square root is exact too; fees per share sold and the volatility of logarithms stay out."""
+    panel, costs = case.panel, dataclasses.replace(case.costs, regulatory=0, impact_basis="equity")
+    dearer = dataclasses.replace(panel, **{name: getattr(panel, name) * 4 for name in FIELDS if name != "volume"})
+    scaled = dataclasses.replace(
+        costs, commission_per_share=costs.commission_per_share * 4, commission_minimum=costs.commission_minimum * 4
+    )
+    execution = dataclasses.replace(case.execution, min_trade=case.execution.min_trade * 4)
+    small = ledger_of(case, costs=costs)
+    large = ledger_of(case, panel=dearer, costs=scaled, execution=execution, cash=case.cash * 4)
+    assert np.array_equal(large.equity, 4 * small.equity)
+    assert np.array_equal(large.orders["quantity"], small.orders["quantity"])
+    for term in TERMS:
+        assert np.array_equal(large.orders[term], 4 * small.orders[term])
+
+
+@given(weight_cases, st.integers(0, 1000))
+def test_a_later_bar_never_changes_an_earlier_row(case: Case, where: int) -> None:
+    t = 1 + where % (len(case.panel) - 1)
+    arrays = {name: getattr(case.panel, name).copy() for name in (*FIELDS, "tradable")}
+    for name in FIELDS:
+        arrays[name][t:] = arrays[name][t:] * 1.5
+    arrays["tradable"][t:] = True
+    targets = case.targets.copy()
+    targets[t:] = 0.0
+    # Carry is a yearly rate over the bars of a year, which the panel's length decides; it is the same here.
+    later = ledger_of(case, panel=dataclasses.replace(case.panel, **arrays), targets=targets)
+    first = ledger_of(case)
+    assert np.array_equal(later.equity[:t], first.equity[:t])
+    assert np.array_equal(later.cash[:t], first.cash[:t])
+    early = [ledger.orders[ledger.orders["fill_bar"] < t] for ledger in (first, later)]
+    for name in first.orders.dtype.names or ():
+        assert np.array_equal(early[0][name], early[1][name], equal_nan=True)
+
+
+# ---------------------------------------------------------------------------------- batches, splits, drivers, threads
+
+
+@given(weight_cases, st.integers(2, 5))
+def test_a_batch_is_its_runs_one_by_one(case: Case, scenarios: int) -> None:
+    # One run has one window of the adv basis.
+    costs = [case.costs.shocked(1 + k / 10) for k in range(scenarios)]
+    costs = [dataclasses.replace(cost, slippage_seed=k) for k, cost in enumerate(costs)]
+    together = simulate(Table(case.targets), case.panel, costs, case.execution, case.cash)
+    lockstep = simulate(Lockstep(case.targets), case.panel, costs, case.execution, case.cash)
+    for cost, batched, stepped in zip(costs, together, lockstep, strict=True):
+        alone = simulate(Table(case.targets), case.panel, cost, case.execution, case.cash)
+        assert same(batched, alone)
+        assert same(stepped, alone)
+
+
+@given(weight_cases)
+def test_the_number_of_threads_changes_nothing(case: Case) -> None:
+    costs = [case.costs.shocked(1 + k / 10) for k in range(5)]
+    many = simulate(Table(case.targets), case.panel, costs, case.execution, case.cash)
+    threads = numba.get_num_threads()
+    try:
+        numba.set_num_threads(1)
+        one = simulate(Table(case.targets), case.panel, costs, case.execution, case.cash)
+    finally:
+        numba.set_num_threads(threads)
+    assert all(same(left, right) for left, right in zip(many, one, strict=True))
+
+
+def run_kernel(case: Case, book: Book, start: int, stop: int) -> tuple[Any, Any]:
+    market = market_of(case.panel, case.execution, [case.costs])
+    table = cost_rows([case.costs], case.panel.bars_per_year)
+    orders = np.empty((1, case.targets.size, kernel.ORDER_COLUMNS))
+    rules = case.execution.rules
+    equity, _, counts = kernel.run_weights(market, rules, table, book, case.targets, start, stop, orders)
+    return equity[0], orders[0, : counts[0]]
+
+
+@given(weight_cases, st.integers(0, 1000))
+def test_a_run_may_stop_anywhere_and_go_on_from_its_book(case: Case, where: int) -> None:
+    bars = len(case.panel)
+    at = where % bars
+    whole = open_book(case.cash, [0], len(case.panel.symbols), case.execution.latency_bars, stream=[case.stream])
+    split = copy_book(whole)
+    equity, orders = run_kernel(case, whole, 0, bars)
+    first, early = run_kernel(case, split, 0, at + 1)
+    split = copy_book(split)
+    second, late = run_kernel(case, split, at, bars)
+    assert np.array_equal(equity, np.concatenate([first, second[1:]]))
+    assert np.array_equal(orders, np.concatenate([early, late]), equal_nan=True)
+    for name in Book._fields:
+        if name != "queue":
+            assert np.array_equal(getattr(whole, name), getattr(split, name)), name
+
+
+@given(weight_cases)
+def test_records_cost_nothing_but_memory(case: Case) -> None:
+    silent = simulate(Table(case.targets), case.panel, case.costs, case.execution, case.cash, records=False)
+    assert np.array_equal(silent.equity, ledger_of(case).equity)
+    assert len(silent.orders) == 0
+
+
+@given(weight_cases)
+def test_sleeves_are_portfolios_of_one_symbol(case: Case) -> None:
+    ledger = simulate(Sleeves(case.targets), case.panel, case.costs, case.execution, case.cash)
+    assert ledger.sleeve_equity is not None
+    symbols = case.panel.symbols
+    for j, symbol in enumerate(symbols):
+        alone = ledger_of(
+            case, panel=case.panel.select([symbol]), targets=case.targets[:, [j]], cash=case.cash / len(symbols)
+        )
+        assert np.array_equal(ledger.sleeve_equity[:, j], alone.equity)
+        mine = ledger.orders[ledger.orders["symbol"] == j]
+        for name in ("fill_bar", "requested", "quantity", "commission", "slippage", "reason"):
+            assert np.array_equal(mine[name], alone.orders[name])
+    assert ledger.equity == pytest.approx(ledger.sleeve_equity.sum(axis=1), rel=1e-15)
+
+
+# --------------------------------------------------------------------------------------------------- sampled slippage
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 2**40), st.integers(0, 2**31), st.integers(0, 3))
+def test_a_draw_belongs_to_seed_stream_bar_and_symbol(seed: int, stream: int, drop: int) -> None:
+    """Whatever else is in the panel, and from whichever bar on, the same order pays the same share of the worst case."""
+    prices = np.full((6, 4), 50.0)
+    costs = dataclasses.replace(FREE, slippage_mode="sampled", slippage_bps=100, slippage_seed=seed)
+    panel = panel_of(prices, prices, symbols=("AA", "BB", "CC", "DD"))
+    for cut in (panel, panel[drop:], panel.select(["DD", "BB"])):
+        book = open_book(1e6, [0], len(cut.symbols), 0, stream=[stream])
+        market, rules = market_of(cut, ExecutionModel(), [costs]), ExecutionModel().rules
+        fills = np.zeros((1, len(cut.symbols), kernel.FILL_COLUMNS))
+        for t in range(1, len(cut)):
+            for j in range(len(cut.symbols)):
+                kernel.place_shares(market, rules, book, 0, t - 1, j, 10.0)
+            kernel.settle(market, rules, cost_rows([costs], 252), book, fills, 0, t)
+            for j, symbol in enumerate(cut.symbols):
+                stamp = int(cut.timestamps[t].astype("M8[ns]").astype(int))
+                expected = float(draw(seed, stream, stamp, symbol)) * 0.01 * 500
+                assert fills[0, j, kernel.FILL_SLIPPAGE] == pytest.approx(expected, rel=1e-12)
+
+
+def test_draws_are_uniform_and_differ_by_every_part_of_the_key() -> None:
+    stamps = np.arange(20_000, dtype=np.uint64) * np.uint64(86_400_000_000_000)
+    draws = np.array([kernel.uniform(1, 0, stamp, np.uint64(5)) for stamp in stamps])
+    assert draws.min() >= 0
+    assert draws.max() < 1
+    histogram = np.histogram(draws, 20, (0, 1))[0]
+    assert ((histogram - 1000) ** 2 / 1000).sum() < 43.8  # chi-square, 19 degrees of freedom, one in a thousand
+    for other in ((2, 0, 5), (1, 1, 5), (1, 0, 6)):
+        again = np.array([kernel.uniform(other[0], other[1], stamp, np.uint64(other[2])) for stamp in stamps[:2000]])
+        assert abs(np.corrcoef(draws[:2000], again)[0, 1]) < 0.08
+
+
+# ------------------------------------------------------------------------------------------------------------ reasons
+
+
+def flat(bars: int = 4, width: int = 1, price: float = 10.0, **changes: Any) -> Panel:
+    prices = np.full((bars, width), price)
+    return dataclasses.replace(panel_of(prices, prices), **changes)
+
+
+def trade(asked: list[float], panel: Panel, cash: float = 1000.0, costs: CostModel = FREE, **rules: Any) -> list[Any]:
+    """Return (asked, done, reason) of each order when ``asked`` shares are asked for, bar by bar."""
+    table = np.zeros((len(panel), 1))
+    table[: len(asked), 0] = asked
+    ledger = simulate(Shares(table), panel, costs, ExecutionModel(**rules), cash)
+    return [(o["requested"], o["quantity"], reason_text(int(o["reason"]))) for o in ledger.orders]
+
+
+def test_cash_that_just_reaches_is_enough() -> None:
+    assert trade([100], flat()) == [(100, 100, "filled")]
+    assert trade([100], flat(), cash=999.99, fractional=False) == [(100, 99, "cash_limited")]
+
+
+def test_a_factor_that_is_a_round_number_loses_no_share() -> None:
+    """800 dollars pay for 80 of 100 shares at 10: the factor 0.8 is no double, and 80 must not become 79."""
+    for cash in range(10, 1000, 10):
+        assert trade([100], flat(), cash=cash, fractional=False) == [(100, cash // 10, "cash_limited")]
+        assert trade([100], flat(), cash=cash) == [(100, cash // 10, "cash_limited")]
+
+
+def test_one_factor_for_all_purchases() -> None:
+    panel = flat(width=3)
+    ledger = simulate(Shares(np.tile([30.0, 60.0, 110.0], (4, 1))), panel, FREE, cash=1000)
+    assert ledger.orders["quantity"][:3].tolist() == [15, 30, 55]
+    assert ledger.cash[1] == 0
+
+
+def test_a_minimum_commission_that_cannot_be_paid_stops_the_purchase() -> None:
+    costs = dataclasses.replace(FREE, commission_minimum=30)
+    assert trade([5], flat(), cash=25, costs=costs) == [(5, 0, "cash_limited")]
+    assert trade([5], flat(), cash=50, costs=costs) == [(5, 2, "cash_limited")]
+
+
+def test_a_sale_of_more_than_is_held() -> None:
+    assert trade([-5], flat()) == [(-5, 0, "long_only")]
+    assert trade([4, -5], flat()) == [(4, 4, "filled"), (-5, -4, "long_only")]
+    assert trade([-5], flat(), allow_short=True) == [(-5, -5, "filled")]
+
+
+def test_a_sale_that_counted_on_a_purchase_that_did_not_come() -> None:
+    """With a bar of latency the sale is placed while the purchase waits; the purchase meets a halt."""
+    panel = flat(6, tradable=np.array([[True], [True], [False], [True], [True], [True]]))
+    asked = [4.0, -4.0]
+    assert trade(asked, panel, latency_bars=1) == [(4, 0, "untradable"), (-4, 0, "long_only")]
+    weights = np.array([[0.5], [0.0], [0.0], [0.0], [0.0], [0.0]])
+    ledger = simulate(Table(weights), panel, FREE, ExecutionModel(latency_bars=1), cash=1000)
+    assert (ledger.positions == 0).all()  # the weight of 0 does not buy back the sale that could not happen
+
+
+def test_an_order_for_a_halted_bar_is_dropped_and_does_not_wait() -> None:
+    panel = flat(tradable=np.array([[True], [False], [True], [True]]))
+    assert trade([5], panel) == [(5, 0, "untradable")]
+
+
+def test_participation_and_unknown_volume() -> None:
+    volume = np.array([[100.0], [np.nan], [0.0], [100.0]])
+    panel = flat(volume=volume)
+    assert trade([50], panel, max_participation=0.25) == [(50, 25, "participation")]
+    assert trade([0, 50], panel, max_participation=0.25) == [(50, 0, "participation")]
+    assert trade([0, 0, 50], panel, max_participation=0.25) == [(50, 0, "participation")]
+    assert trade([20], panel, max_participation=0.25) == [(20, 20, "filled")]
+
+
+def test_two_reasons_at_once() -> None:
+    assert trade([50], flat(), cash=100, max_participation=2e-5) == [(50, 10, "cash_limited+participation")]
+
+
+def test_a_sale_that_brings_nothing_is_not_made() -> None:
+    costs = dataclasses.replace(FREE, commission_minimum=15)
+    assert trade([5, -1], flat(), costs=costs)[1] == (-1, 0, "fees_exceed_proceeds")
+    shove = dataclasses.replace(FREE, impact_coefficient=1e6)
+    assert trade([-5], flat(), costs=shove, allow_short=True) == [(-5, 0, "fees_exceed_proceeds")]
+
+
+def test_an_impact_that_cannot_be_known_stops_the_order() -> None:
+    costs = dataclasses.replace(FREE, impact_coefficient=0.1, impact_basis="adv", impact_window_bars=2)
+    panel = flat(5)
+    assert trade([5, 0, 0, 5], panel, costs=costs) == [(5, 0, "unpriced"), (5, 5, "filled")]
+
+
+def test_a_ruined_portfolio_trades_no_more() -> None:
+    prices = np.array([[10.0], [10.0], [40.0], [40.0]])
+    asked = [-50.0, 0.0, 10.0]
+    panel = panel_of(prices, prices)
+    assert trade(asked, panel, allow_short=True) == [(-50, -50, "filled"), (10, 0, "ruined")]
+
+
+def test_trades_below_the_least_are_not_ordered() -> None:
+    assert trade([9.9], flat(), min_trade=100) == []
+    assert trade([10], flat(), min_trade=100) == [(10, 10, "filled")]
+
+
+def test_whole_shares_are_truncated_toward_zero() -> None:
+    orders = trade([9.9, -3.9, -0.5], flat(), fractional=False)
+    assert orders == [(9.9, 9, "filled"), (-3.9, -3, "filled")]
+
+
+def test_a_symbol_that_was_never_priced_is_left_alone() -> None:
+    closes = np.array([[np.nan], [10.0], [10.0], [10.0]])
+    assert trade([5, 5], panel_of(closes, closes)) == [(5, 5, "filled")]
+
+
+def test_latency_waits_and_sizing_counts_what_waits() -> None:
+    """A weight of one half asked for at every bar buys once, not three times."""
+    panel = flat(8)
+    ledger = simulate(Table(np.full((8, 1), 0.5)), panel, FREE, ExecutionModel(latency_bars=2), cash=1000)
+    assert ledger.orders[["decision_bar", "fill_bar", "quantity"]].tolist() == [(0, 3, 50)]
+
+
+def test_the_buffer_leaves_cash() -> None:
+    ledger = simulate(Table(np.ones((3, 1))), flat(3), FREE, ExecutionModel(cash_buffer=0.25), cash=1000)
+    assert ledger.cash.tolist() == [1000, 250, 250]
+
+
+def test_carry_is_charged_before_the_bar_trades() -> None:
+    """Short 10 at 10: the next bar charges a 252nd of the yearly rate on 100 dollars and pays one on 1,100 of cash."""
+    costs = dataclasses.replace(FREE, borrow_rate_annual=0.252, cash_interest_annual=0.0252)
+    ledger = simulate(
+        Shares(np.array([[-10.0], [0], [0]])), flat(3), costs, ExecutionModel(allow_short=True), cash=1000
+    )
+    first, second = 1000 * 0.0001, (1000.1 + 100) * 0.0001
+    assert ledger.borrow_paid == pytest.approx(0.1)
+    assert ledger.interest_earned == pytest.approx(first + second)
+    assert ledger.equity.tolist() == pytest.approx([1000, 1000 + first, 1000 + first + second - 0.1])
+
+
+# ------------------------------------------------------------------------------------------------ what a panel allows
+
+
+def test_fills_are_at_the_open_where_there_are_opens() -> None:
+    opens, closes = np.full((3, 1), 10.0), np.full((3, 1), 12.0)
+    panel = panel_of(opens, closes)
+    only = dataclasses.replace(panel, columns=frozenset({"close"}))
+    assert ExecutionModel().fills_at(panel) == "open"
+    assert ExecutionModel().fills_at(only) == "close"
+    assert ExecutionModel(fill_at="close").fills_at(panel) == "close"
+    with pytest.raises(DataError, match="fill_at='open' needs open, which this data does not have"):
+        ExecutionModel(fill_at="open").fills_at(only)
+
+
+@pytest.mark.parametrize(
+    ("execution", "costs", "message"),
+    [
+        (ExecutionModel(max_participation=0.1), FREE, "max_participation needs volume"),
+        (ExecutionModel(), CostModel(impact_basis="adv"), 'impact_basis="adv" needs volume'),
+    ],
+)
+def test_a_rule_that_needs_volume_refuses_data_without(
+    execution: ExecutionModel, costs: CostModel, message: str
+) -> None:
+    panel = flat(columns=frozenset({"open", "close"}))
+    with pytest.raises(DataError, match=message):
+        market_of(panel, execution, [costs])
+
+
+def test_scenarios_share_one_impact_window() -> None:
+    costs = [CostModel(impact_basis="adv", impact_window_bars=window) for window in (5, 10)]
+    with pytest.raises(DataError, match="share impact_window_bars"):
+        market_of(flat(), ExecutionModel(), costs)
+
+
+def test_liquidity_by_hand() -> None:
+    closes = np.array([[100.0], [110.0], [99.0], [np.nan], [99.0]])
+    volume = np.array([[10.0], [20.0], [30.0], [np.nan], [0.0]])
+    dollars, volatility = trailing_liquidity(panel_of(closes, closes, volume), 3)
+    up, down = np.log(1.1), np.log(0.9)
+    assert dollars[:4, 0].tolist() == pytest.approx([1000, 1600, (1000 + 2200 + 2970) / 3, (2200 + 2970) / 2])
+    assert dollars[4, 0] == pytest.approx(2970 / 2)
+    assert np.isnan(volatility[:2, 0]).all()
+    assert volatility[2:4, 0].tolist() == pytest.approx([np.std([up, down])] * 2)
+    assert np.isnan(volatility[4, 0])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"latency": 1}, "unknown execution setting 'latency'; did you mean latency_bars?"),
+        ({"fill_at": "vwap"}, "fill_at is 'vwap'; choose auto, open or close"),
+        ({"latency_bars": -1}, "latency_bars is -1; a whole number of bars, 0 or more"),
+        ({"latency_bars": 1.0}, "latency_bars is 1.0; a whole number of bars, 0 or more"),
+        ({"max_participation": 0}, "max_participation is 0; a fraction of volume in (0, 1]"),
+        ({"max_participation": "all"}, "max_participation is 'all'; it must be a number"),
+        ({"min_trade": -1}, "min_trade is -1; dollars, 0 or more"),
+        ({"cash_buffer": 1}, "cash_buffer is 1; a fraction of equity in [0, 1)"),
+        ({"fractional": 1}, "fractional is 1; choose true or false"),
+        ({"allow_short": "no"}, "allow_short is 'no'; choose true or false"),
+    ],
+)
+def test_a_wrong_rule_is_named_in_one_line(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        ExecutionModel.from_dict(settings)
+    assert str(caught.value) == message
+
+
+@given(st.floats(-1e12, 1e12), st.sampled_from([1.0, 1e9]))
+def test_truncation_never_adds_and_keeps_whole_lots(quantity: float, lots: float) -> None:
+    floor, near = kernel.floor_lots(quantity, lots), kernel.nearest_lots(quantity, lots)
+    assert abs(floor) <= abs(quantity) * (1 + 2e-16)
+    assert abs(near) <= abs(quantity) * (1 + 2e-15)
+    assert abs(quantity) - abs(near) <= 1 / lots + 1e-15 * abs(quantity)
+    assume(abs(quantity) < 1e6)
+    whole = round(abs(quantity) * lots) / lots
+    assert kernel.nearest_lots(whole, lots) == whole
