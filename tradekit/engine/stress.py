@@ -276,7 +276,8 @@ def _growth(prepared: Prepared, setup: _Setup) -> tuple[Floats, int]:
 
 
 def _break_even(name: str, curves: dict[str, tuple[Floats, int]]) -> dict[str, float | None]:
-    equity, start = curves[name]
+    equity, first = curves[name]
+    start = max(first - 1, 0)  # the close before the first scored return
     gain = np.log(equity[:, -1] / equity[:, start])
     result = {"over_cash": _crossing(gain), "over_buy_and_hold": None}
     if REFERENCE in curves and name != REFERENCE:
