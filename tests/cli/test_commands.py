@@ -271,14 +271,23 @@ class TestDoctor:
 @pytest.mark.slow
 class TestTrain:
     def test_trains_and_promotes(self, tradekit: Callable[..., Answer], desk: Path) -> None:
-        options = ("--data", "prices.csv", "--timesteps", 4096, "--seed", 3, "--json")
-        answer = tradekit("train", *options, "--out", desk / "elsewhere", cwd=desk)
-        said = answer.json
-        assert answer.status == (0 if said["healthy"] else 1)
-        assert said["policy"] == "symbol_ppo"
-        assert said["promoted"] is False
-        assert (desk / "elsewhere" / "bundle" / "bundle.json").is_file()
-        assert said["bundle"] == str(desk / "elsewhere" / "bundle")
+        before = (desk / "policies" / "symbol_ppo" / "bundle" / "bundle.json").read_bytes()
+        line = ("train", "--data", "sample", "--symbols", "KO,PG", "--start", "2000-01-01", "--timesteps", 4096)
+        apart = tradekit(*line, "--seed", 3, "--json", "--out", "elsewhere", cwd=desk)
+        said = apart.json
+        assert apart.status == (0 if said["healthy"] else 1)
+        assert (said["policy"], said["promoted"], said["bundle"]) == ("symbol_ppo", False, "elsewhere/bundle")
+        assert json.loads((desk / "elsewhere" / "bundle" / "bundle.json").read_text())["seed"] == 3
+        assert (desk / "policies" / "symbol_ppo" / "bundle" / "bundle.json").read_bytes() == before
+        put = tradekit(*line, "--json", cwd=desk).json
+        after = (desk / "policies" / "symbol_ppo" / "bundle" / "bundle.json").read_bytes()
+        assert (after != before) == put["promoted"] == put["healthy"]
+
+    def test_too_few_bars_is_an_error_that_leaves_nothing(self, tradekit: Callable[..., Answer], desk: Path) -> None:
+        answer = tradekit("train", "--data", "prices.csv", "--end", "2020-03-01", cwd=desk)
+        assert answer.status == 2
+        assert answer.error.startswith("prices.csv: ")
+        assert not (desk / "policies" / "symbol_ppo" / "runs").exists()
 
     def test_two_policies_have_to_be_told_apart(self, tradekit: Callable[..., Answer], desk: Path) -> None:
         other = desk / "policies" / "other"
@@ -313,3 +322,22 @@ def test_progress_goes_to_standard_error_only(process: Callable[..., Answer], de
     assert answer.status == 0
     assert np.isfinite(answer.json["strategies"][0]["metrics"]["sharpe"])
     assert answer.err.splitlines() == ["backtest: 0/2 buy_and_hold", "backtest: 1/2 sma_cross"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("source", "fills_at", "windows"), [("hourly_ibkr", "open", (30, 10)), ("daily_core_adj", "open", (756, 126))]
+)
+def test_every_strategy_runs_on_real_prices(
+    tradekit: Callable[..., Answer], desk: Path, shared_data: Path, source: str, fills_at: str, windows: tuple[int, int]
+) -> None:
+    answer = tradekit("backtest", "--walk-forward", "--data", shared_data / source, "--json", cwd=desk)
+    assert answer.status == 0
+    said = answer.json
+    assert said["execution"]["fills_at"] == fills_at
+    assert (said["windowing"]["train_sessions"], said["windowing"]["test_sessions"]) == windows
+    assert [one["name"] for one in said["strategies"]] == strategy_names(find_desk(desk))
+    for one in said["strategies"]:
+        assert one["metrics"], one["name"]
+        assert one["audit"]["passed"]
+        assert not [window for window in one["windows"] if window["failure"]]

@@ -76,6 +76,7 @@ def test_scenarios(tmp_path: Path) -> None:
         ("[data]\nsorce = 'x'", r"\[data\]: unknown key 'sorce'; did you mean source\?"),
         ("[data]\nsource = 3", r"\[data\]: source is 3; write it as text in quotes"),
         ("[data]\nsource = 'x'\nsymbols = 'A,B'", r"\[data\]: symbols is 'A,B'; write a list"),
+        ("[data]\nsource = 'x'\nstart = 'soon'", r"\[data\]: start is 'soon'; write a date as 2012-01-03"),
         ("data = 'x'", r"data is not a table; write \[data\]"),
         (DATA + "[window]\n", r"unknown key 'window'; did you mean windows\?"),
         (DATA + "[windows]\ntrain_session = 3", r"\[windows\]: unknown window setting 'train_session'; did you mean"),
@@ -83,7 +84,7 @@ def test_scenarios(tmp_path: Path) -> None:
         (DATA + "[costs]\nspread = 3", r"\[costs\]: unknown cost 'spread'; did you mean spread_bps\?"),
         (DATA + "[costs]\nspread_bps = -1", r"\[costs\]: spread_bps is -1; a cost is finite and never negative"),
         (DATA + "[execution]\nlatency = 1", r"\[execution\]: unknown execution setting 'latency'"),
-        (DATA + "[execution]\nmin_trade = 'x'", r"\[execution\] holds a value of the wrong type"),
+        (DATA + "[costs]\npreset = 3", r"\[costs\] holds a value of the wrong type"),
         ("cash = 0\n" + DATA, r"cash is 0; write dollars above 0"),
         ("strategies = []\n" + DATA, r"strategies is \[\]; write a list of names"),
         ("a = \n", r"not valid TOML: .*line 1.*; correct that line"),
@@ -104,6 +105,10 @@ def test_errors_name_the_file_the_table_and_the_key(tmp_path: Path, text: str, m
         (DATA + "[[scenarios]]\nname = 'a'", r"\[\[scenarios\]\] 1: a scenario lacks 'kind'"),
         (DATA + "[[scenarios]]\nname = 'a'\nkind = 'base'\n" * 2, "two scenarios are called 'a'"),
         (DATA + "[[scenarios]]\nname = 'a'\nkind = 'replay'", r"\[\[scenarios\]\] 1: .*needs start and end"),
+        (
+            DATA + "[[scenarios]]\nname = 'a'\nkind = 'replay'\nstart = 'soon'\nend = '2020-01-01'",
+            r"\[\[scenarios\]\] 1: start is 'soon'; write a date as 2012-01-03",
+        ),
         (DATA + "[[scenarios]]\nnam = 'a'", r"\[\[scenarios\]\] 1: unknown scenario setting 'nam'; did you mean name"),
     ],
 )

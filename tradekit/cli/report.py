@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 def command(run: str | None, as_json: bool) -> None:
     """Rebuild the report of RUN, a run folder or its name, from its tables, and print it.
 
-    Without RUN: the newest backtest, the newest stress test, and whether the newest paper session did what the backtest
-    of its bars does.
+    Without RUN: the newest backtest, whether the newest paper session did what the backtest of its bars does, and where
+    the reports of the newest backtest and stress test are.
     """
     from tradekit.desk.folder import find_desk
 
@@ -39,11 +39,10 @@ def command(run: str | None, as_json: bool) -> None:
         return
     from tradekit.report.text import summary_text
 
-    for one in reversed(runs):  # the backtest last, nearest to the reader
-        print_rich(f"{one['folder']}", summary_text(one), "")
+    print_rich(summary_text(runs[0]), "")
     if shadow is not None:
         print_rich(f"session {shadow['session']}: {parity_line(shadow)}", "")
-    for one in reversed(runs):
+    for one in reversed(runs):  # the one that was printed last, nearest to the reader
         print_rich(one["report"])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +93,8 @@ def _train(
     with steps(f"train {name}") as progress:
 
         def tell(done: int, total: int, figures: dict[str, Any]) -> None:
-            shown = ", ".join(f"{key} {value:.3g}" for key, value in figures.items() if isinstance(value, float))
+            known = {key: value for key, value in figures.items() if isinstance(value, float) and isfinite(value)}
+            shown = ", ".join(f"{key.replace('_', ' ')} {value:.3g}" for key, value in known.items())
             progress(done, total, detail=shown)
 
         made = train_policy(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tradekit.desk.toml import read_toml, reject_unknown
 from tradekit.engine.simulate import DEFAULT_CASH
 from tradekit.engine.stress import Scenario
@@ -81,7 +83,7 @@ def read_stress(path: Path) -> StressSpec:
     rows = settings.get("scenarios")
     if rows is not None and not (isinstance(rows, list) and rows and all(isinstance(row, dict) for row in rows)):
         raise ConfigError(f"{path}: scenarios is not a list of tables; write each under [[scenarios]]")
-    scenarios = [_at(path, f"[[scenarios]] {k}", Scenario.from_dict, row) for k, row in enumerate(rows or (), 1)]
+    scenarios = [_at(path, f"[[scenarios]] {k}", _scenario, row) for k, row in enumerate(rows or (), 1)]
     names = [scenario.name for scenario in scenarios]
     for name in names:
         if names.count(name) > 1:
@@ -129,7 +131,22 @@ def _data(settings: dict[str, Any]) -> DataSpec:
     for name, value in values.items():
         if name != "symbols" and not (isinstance(value, str) and value):
             raise ConfigError(f"{name} is {value!r}; write it as text in quotes")
+    _demand_dates(values)
     return DataSpec(**values)
+
+
+def _scenario(settings: dict[str, Any]) -> Scenario:
+    scenario = Scenario.from_dict(settings)
+    _demand_dates(settings)
+    return scenario
+
+
+def _demand_dates(settings: dict[str, Any]) -> None:
+    for name in ("start", "end"):
+        try:
+            np.datetime64(settings.get(name, "2012-01-03"), "D")
+        except ValueError as error:
+            raise ConfigError(f"{name} is {settings[name]!r}; write a date as 2012-01-03") from error
 
 
 def _texts(value: Any, name: str) -> tuple[str, ...]:
