@@ -29,7 +29,7 @@ def random_panel(bars: int, symbols: int, seed: int = 0, *, close_only: bool = F
         close=close,
         volume=gone if close_only else rng.uniform(1e6, 2e6, close.shape),
         tradable=np.ones(close.shape, np.bool_),
-        close_time=stamps + np.timedelta64(21, "h"),
+        close_time=(stamps + np.timedelta64(21, "h")).astype("M8[ns]"),
         benchmark_returns=equal_weight_returns(close),
         columns=frozenset({"close"} if close_only else {"open", "high", "low", "close", "volume"}),
         source="random",

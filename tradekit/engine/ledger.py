@@ -133,7 +133,8 @@ class Ledger:
         """(T, N) signed shares held at each close."""
         moves = np.zeros((len(self.equity), len(self.symbols)))
         np.add.at(moves, (self.orders["fill_bar"], self.orders["symbol"]), self.orders["quantity"])
-        return np.round(np.cumsum(moves, axis=0), 9)  # shares come in billionths; sums of floats do not
+        held: Floats = np.round(np.cumsum(moves, axis=0), 9)  # shares come in billionths; sums of floats do not
+        return held
 
     @cached_property
     def traded(self) -> Floats:
@@ -146,7 +147,7 @@ class Ledger:
     @cached_property
     def exposure(self) -> Floats:
         """(T,) gross value of the positions as a fraction of equity."""
-        value = np.nansum(np.abs(self.positions) * self.panel.mark, axis=1)
+        value: Floats = np.nansum(np.abs(self.positions) * self.panel.mark, axis=1)
         return value / self.equity
 
     def orders_frame(self) -> pd.DataFrame:

@@ -167,8 +167,14 @@ def stress(
     on the train slice that ends where the replay starts, and is skipped by name where the data does not cover it.
 
     Args:
-        strategies, panel, windowing, costs, execution, cash, progress: as in ``walk_forward``.
+        strategies: one, or several with distinct names.
+        panel: all bars.
         scenarios: default: ``default_scenarios()``.
+        windowing: default: ``Windowing.for_panel``.
+        costs: the model that scenarios worsen; default: the ``realistic`` preset.
+        execution: as in ``simulate``.
+        cash: dollars at the start, > 0.
+        progress: called with (done, in all, label).
         history: the bars that replays draw on, where ``panel`` does not reach back as far; default: ``panel``.
 
     Raises:
@@ -259,7 +265,7 @@ def _replay(strategy: AnyStrategy, scenario: Scenario, setup: _Setup) -> Cell:
     window = Window(int(np.searchsorted(panel.sessions, session)), first, first, last)
     seen = getattr(strategy, "seen_end", None)
     if seen is not None and panel.timestamps[first] <= seen:
-        return skip(f"seen: it was trained on bars up to {seen}")
+        return skip(f"seen: it was trained on bars up to {panel.moment(seen)}")
     unfit = reason_to_skip(strategy, panel, [window])
     if unfit is not None:
         return skip(unfit)

@@ -226,7 +226,8 @@ def reason_to_skip(strategy: AnyStrategy, panel: Panel, windows: Sequence[Window
     seen = getattr(strategy, "seen_end", None)
     last = panel.timestamps[windows[-1].test_stop - 1]
     if seen is not None and panel.timestamps[windows[-1].test_stop - 2] <= seen:
-        return f"it was trained on bars up to {seen}, and the last bar here is {last}; test on later bars"
+        end = panel.moment(last)
+        return f"it was trained on bars up to {panel.moment(seen)}, and the last bar here is {end}; test on later bars"
     return None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,8 +105,11 @@ class Panel:
     @property
     def span(self) -> str:
         """First and last timestamp, readable."""
-        unit = "D" if self.is_daily else "m"
-        return f"{self.timestamps[0].astype(f'M8[{unit}]')} to {self.timestamps[-1].astype(f'M8[{unit}]')}"
+        return f"{self.moment(self.timestamps[0])} to {self.moment(self.timestamps[-1])}"
+
+    def moment(self, stamp: np.datetime64) -> str:
+        """Return a timestamp as people write it: the date, and the time of day on intraday bars."""
+        return str(stamp.astype("M8[D]" if self.is_daily else "M8[m]"))
 
     @property
     def is_daily(self) -> bool:
@@ -158,7 +161,9 @@ class Panel:
             if symbol not in self.symbols:
                 raise DataError(f"{self.source}: no symbol {symbol}; {suggest(symbol, self.symbols)}")
         take = [self.symbols.index(symbol) for symbol in symbols]
-        cut = {name: np.ascontiguousarray(getattr(self, name)[:, take]) for name in (*FIELDS, "tradable")}
+        cut: dict[str, Any] = {
+            name: np.ascontiguousarray(getattr(self, name)[:, take]) for name in (*FIELDS, "tradable")
+        }
         return replace(self, symbols=tuple(symbols), **cut)
 
     def between(self, start: str | None = None, end: str | None = None) -> Panel:
