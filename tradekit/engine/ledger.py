@@ -133,7 +133,7 @@ class Ledger:
         """(T, N) signed shares held at each close."""
         moves = np.zeros((len(self.equity), len(self.symbols)))
         np.add.at(moves, (self.orders["fill_bar"], self.orders["symbol"]), self.orders["quantity"])
-        held: Floats = np.round(np.cumsum(moves, axis=0), 9)  # shares come in billionths; sums of floats do not
+        held: Any = np.round(np.cumsum(moves, axis=0), 9)  # shares come in billionths; sums of floats do not
         return held
 
     @cached_property

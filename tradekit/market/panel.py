@@ -130,7 +130,7 @@ class Panel:
     @cached_property
     def bars_per_year(self) -> float:
         """Bars in a year of 252 sessions; the number every annualisation uses."""
-        return len(self) / (self.sessions[-1] + 1) * SESSIONS_PER_YEAR
+        return len(self) / (int(self.sessions[-1]) + 1) * SESSIONS_PER_YEAR
 
     @cached_property
     def mark(self) -> Floats:
