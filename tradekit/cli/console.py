@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # Off a terminal a line is printed for every new label, and for a long one this often.
 SECONDS_BETWEEN_LINES = 5.0
+# Columns of what is piped or kept: nothing wraps.
+WIDE = 1000
 
 
 def print_json(value: Any) -> None:
@@ -28,7 +30,7 @@ def print_rich(*parts: RenderableType) -> None:
     """Print tables and text; as wide as they need to be where nobody watches."""
     from rich.console import Console
 
-    console = Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=200)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
     for part in parts:
         console.print(part)
 
