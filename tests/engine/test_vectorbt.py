@@ -15,7 +15,6 @@ from tests.worlds import Sleeves, Table, panel_of, random_case
 from tradekit.engine.simulate import simulate
 from tradekit.errors import DataError
 from tradekit.market.costs import CostModel
-from tradekit.market.execution import ExecutionModel
 
 if TYPE_CHECKING:
     from tradekit.engine.ledger import Ledger
@@ -90,7 +89,7 @@ def test_linear_costs_equal_vectorbt_at_the_open(sample: Panel, vectorbt: Any) -
     np.testing.assert_allclose(ledger.equity, from_orders(vectorbt, panel, weights, LINEAR, opens, 1e6), rtol=1e-9)
 
 
-# ------------------------------------------------------------------------------------------------------ reading a ledger
+# ----------------------------------------------------------------------------------------------------- reading a ledger
 
 
 @settings(max_examples=40)

@@ -133,8 +133,8 @@ class Ledger:
         """(T, N) signed shares held at each close."""
         moves = np.zeros((len(self.equity), len(self.symbols)))
         np.add.at(moves, (self.orders["fill_bar"], self.orders["symbol"]), self.orders["quantity"])
-        held: Any = np.round(np.cumsum(moves, axis=0), 9)  # shares come in billionths; sums of floats do not
-        return held
+        total: Floats = np.cumsum(moves, axis=0)
+        return total.round(9)  # shares come in billionths; sums of floats do not
 
     @cached_property
     def traded(self) -> Floats:

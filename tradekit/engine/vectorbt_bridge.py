@@ -56,7 +56,7 @@ def portfolio_of(ledger: Ledger) -> Any:
 
 
 def _known_marks(ledger: Ledger) -> NDArray[np.float64]:
-    """Return (T, N) last closes, a symbol's first one before it, and 1 for a symbol that has none: none is held then."""
+    """Return (T, N) last closes, a symbol's first one before it; 1 for one that has none and is never held."""
     mark = ledger.panel.mark
     known = ~np.isnan(mark)
     first = mark[known.argmax(axis=0), np.arange(mark.shape[1])]
