@@ -40,9 +40,6 @@ class Answer(NamedTuple):
         return line.removeprefix("error: ")
 
 
-Run = "Callable[..., Answer]"
-
-
 @pytest.fixture
 def tradekit(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
     """Return a function that runs ``tradekit`` in this process, through ``main``."""
@@ -76,7 +73,7 @@ def process(repository: Path) -> Callable[..., Answer]:
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Path:
-    """Return a fresh desk whose specs run in a moment: two symbols, two years, no policy."""
+    """Return a fresh desk whose specs run in a moment: two symbols, two years, no strategy that needs a policy."""
     root = tmp_path / "desk"
     init_desk(root)
     (root / "strategies" / "symbol_ppo.py").unlink(missing_ok=True)
