@@ -11,11 +11,12 @@ from tradekit.errors import DataError, suggest
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tradekit.market.actions import Actions
     from tradekit.market.panel import Panel
     from tradekit.market.sources.assemble import Universe
 
-SOURCES = ("sample", "synthetic:planted", "synthetic:noise")
-NOT_YET = ("yahoo", "alpaca")
+SOURCES = ("sample", "synthetic:planted", "synthetic:noise", "yahoo:SYMBOLS", "alpaca:SYMBOLS")
+REMOTE = ("yahoo", "alpaca")
 
 
 def load_panel(
@@ -24,28 +25,46 @@ def load_panel(
     start: str | None = None,
     end: str | None = None,
     benchmark: str | None = None,
+    actions: Actions | str | os.PathLike[str] | None = None,
 ) -> Panel:
     """Return the bars of ``source`` as a panel, checked and never filled in.
 
     Args:
         source: ``sample`` (20 US stocks, daily closes 1990 to 2022, with the S&P 500), ``synthetic:planted`` or
-            ``synthetic:noise`` with options, or the path of a parquet or csv file, or of a folder with one such
-            file per symbol.
+            ``synthetic:noise`` with options, ``yahoo:SPY,AAPL`` or ``alpaca:SPY,AAPL`` (with ``@1h`` for hours; from
+            the cache if it has them, else fetched), or the path of a parquet or csv file, or of a folder with one
+            such file per symbol.
         symbols: names, as a list or separated by commas; None takes all, sorted.
         start: first date, inclusive.
         end: last date, inclusive.
         benchmark: a symbol of the source, or ``equal_weight``. Without it the source's own benchmark is taken:
             the index of the sample, SPY where the data has it, else the mean return of the symbols.
+        actions: splits and dividends to apply to raw prices, or a file that holds them (timestamp, symbol, split,
+            dividend).
 
     Raises:
-        DataError: the source cannot be found or used; the message names the file, the row and the mend.
+        DataError: the source cannot be found or used; the message names the file, the row and the mend. Raw prices,
+            which step by a split, are refused.
     """
+    from tradekit.market.sources.adjust import adjust, refuse_raw
+
     name = os.fspath(source)
-    universe = _open(name, _names(symbols), benchmark)
+    universe = _open(name, _names(symbols), benchmark, start, end)
+    if actions is not None:
+        universe = adjust(universe, _actions(actions))
     panel = universe.panel(start, end)
     if len(panel) < 2:
         raise DataError(f"{name}: one bar only ({panel.span}); trading needs two, so widen start/end")
+    refuse_raw(universe, panel)
     return panel
+
+
+def _actions(given: Actions | str | os.PathLike[str]) -> Actions:
+    if isinstance(given, (str, os.PathLike)):
+        from tradekit.market.sources.raw import read_actions
+
+        return read_actions(given)
+    return given
 
 
 def _names(symbols: str | Sequence[str] | None) -> tuple[str, ...] | None:
@@ -61,7 +80,9 @@ def _names(symbols: str | Sequence[str] | None) -> tuple[str, ...] | None:
     return names
 
 
-def _open(name: str, symbols: tuple[str, ...] | None, benchmark: str | None) -> Universe:
+def _open(
+    name: str, symbols: tuple[str, ...] | None, benchmark: str | None, start: str | None, end: str | None
+) -> Universe:
     kind = name.split(":", 1)[0]
     if name == "sample":
         from tradekit.market.sources.sample import open_sample
@@ -71,6 +92,10 @@ def _open(name: str, symbols: tuple[str, ...] | None, benchmark: str | None) -> 
         from tradekit.market.sources.synthetic import open_synthetic
 
         return open_synthetic(name, symbols, benchmark)
+    if kind in REMOTE and kind != name:
+        from tradekit.market.sources.cache import open_remote
+
+        return open_remote(name, symbols, benchmark, start, end)
     if Path(name).exists():
         from tradekit.market.sources.files import open_files
 
@@ -79,8 +104,8 @@ def _open(name: str, symbols: tuple[str, ...] | None, benchmark: str | None) -> 
 
 
 def _unknown(name: str, kind: str) -> str:
-    if kind in NOT_YET and ":" in name:
-        return f"{name}: the {kind} source is not available; choose {', '.join(SOURCES)} or a path"
+    if kind in REMOTE:
+        return f"{name}: which symbols? write {kind}:SPY,AAPL"
     if os.sep in name or Path(name).suffix:
         return f"{name}: no such file or folder; check the path or use sample"
     known = {known.split(":")[0] for known in SOURCES}

@@ -73,8 +73,8 @@ def open_raw(source: Source) -> RawTable:
 def read_actions(path: str | os.PathLike[str]) -> Actions:
     """Read splits and dividends from a parquet or csv file: timestamp, symbol, and split or dividend or both.
 
-    Rows without an action are passed over, so a price file with these columns will do; without a symbol column the
-    file's name is the symbol.
+    Rows without an action are passed over, so a price file with these columns will do, or a folder of such files;
+    without a symbol column the file's name is the symbol.
 
     Raises:
         DataError: it cannot be read, or a value in it cannot be.
@@ -82,8 +82,11 @@ def read_actions(path: str | os.PathLike[str]) -> Actions:
     from tradekit.market.actions import actions_of
 
     origin = Path(path)
-    frame, lines = read_frame(origin)
-    return actions_of(_from_frame(frame, str(origin), origin.stem, lines, needs=()))
+    tables = []
+    for item in _members(origin) if origin.is_dir() else [origin]:
+        frame, lines = read_frame(item)
+        tables.append(_from_frame(frame, str(item), item.stem, lines, needs=()))
+    return actions_of(_stack(tables, str(origin)))
 
 
 def to_frame(table: RawTable) -> pd.DataFrame:
