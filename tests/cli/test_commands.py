@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.error import HTTPError
 from urllib.request import urlopen
@@ -19,7 +20,6 @@ from tradekit.desk.loader import strategy_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tests.cli.conftest import Answer
 
@@ -210,6 +210,9 @@ class TestPaper:
         said = tradekit("paper", "report", "--json", cwd=desk).json
         assert (said["bars"], said["decision_parity"], said["duplicate_orders"]) == (12, 1.0, 0)
         assert said["journal"] == str(desk / "paper" / "journals" / "local.sqlite")
+        page = Path(said["report"])
+        assert page == desk / "paper" / "journals" / "local.html"
+        assert "Paper session local" in page.read_text()
         stands = tradekit("paper", "status", "local", "--json", cwd=desk).json
         assert (stands["state"], stands["bars_done"]) == ("ended", 12)
         assert "state" in tradekit("paper", "status", cwd=desk).out
@@ -242,6 +245,16 @@ class TestReport:
         (folder / "summary.json").write_text("{}")
         assert tradekit("report", folder.name, cwd=desk).status == 0
         assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+    def test_tear_sheets_are_written_when_asked_for(self, tradekit: Callable[..., Answer], desk: Path) -> None:
+        tradekit("backtest", "--walk-forward", *FEW, cwd=desk)
+        (folder,) = runs(desk)
+        answer = tradekit("report", folder.name, "--tear-sheets", cwd=desk)
+        assert answer.status == 0
+        pages = sorted((folder / "tear_sheets").iterdir())
+        assert pages
+        assert all(str(page) in answer.out.splitlines() for page in pages)
 
 
 class TestDoctor:

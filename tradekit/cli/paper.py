@@ -51,7 +51,7 @@ def start(spec: Path | None, as_json: bool, **given: Any) -> None:
     strategy = load_strategy(settings.strategy, desk).strategy
     with steps(f"paper {settings.name}") as progress:
         finished = run_session(settings, strategy, desk.root, progress)
-    show(finished.report | {"journal": str(finished.journal)}, as_json)
+    show(finished.report, finished.journal, as_json)
 
 
 @command.command("status", epilog=examples("tradekit paper status"))
@@ -79,7 +79,7 @@ def report(session: str | None, as_json: bool) -> None:
     from tradekit.live.report import session_report
 
     journal = journal_of(find_desk(), session)
-    show(session_report(journal) | {"journal": str(journal)}, as_json)
+    show(session_report(journal), journal, as_json)
 
 
 def changed(spec: SessionSpec, symbols: str | None, data: str | None, **given: Any) -> SessionSpec:
@@ -115,8 +115,9 @@ def journal_of(desk: Desk, session: str | None) -> Path:
     return found.get(session, Path(session))
 
 
-def show(shadow: dict[str, Any], as_json: bool) -> None:
-    """Print a shadow report; exit with 1 when it is not clean."""
+def show(shadow: dict[str, Any], journal: Path, as_json: bool) -> None:
+    """Print a shadow report and write its page beside the journal; exit with 1 when it is not clean."""
+    shadow = shadow | {"journal": str(journal), "report": str(write_page(shadow, journal))}
     if as_json:
         print_json(shadow)
     else:
@@ -124,6 +125,23 @@ def show(shadow: dict[str, Any], as_json: bool) -> None:
     bad = shadow["decision_parity"] not in (None, 1.0) or shadow["duplicate_orders"] or shadow["unresolved_orders"]
     if bad or shadow["halted"]:
         raise click.exceptions.Exit(1)
+
+
+def write_page(shadow: dict[str, Any], journal: Path) -> Path:
+    """Write the page of a shadow report beside its journal and return it.
+
+    Raises:
+        DeskError: it cannot be written.
+    """
+    from tradekit.errors import DeskError
+    from tradekit.report.session import session_html
+
+    page = journal.with_suffix(".html")
+    try:
+        page.write_text(session_html(shadow), encoding="utf-8")
+    except OSError as error:
+        raise DeskError(f"cannot write {page}: {error.strerror}; make {page.parent} writable") from error
+    return page
 
 
 def lines(shadow: dict[str, Any]) -> list[str]:
@@ -138,6 +156,7 @@ def lines(shadow: dict[str, Any]) -> list[str]:
         parity_line(shadow),
         *([f"halted: {shadow['halted']}"] if shadow["halted"] else []),
         f"journal {shadow['journal']}",
+        str(shadow["report"]),
     ]
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tradekit.cli.console import print_json, print_rich
+from tradekit.cli.console import print_json, print_rich, steps
 from tradekit.cli.options import examples, json_option
 from tradekit.cli.paper import journals, parity_line
 
@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 @click.command(
     "report",
     short_help="Rebuild and print what a run found.",
-    epilog=examples("tradekit report", "tradekit report 2026-01-31T09-30-00-walk_forward"),
+    epilog=examples("tradekit report", "tradekit report 2026-01-31T09-30-00-walk_forward --tear-sheets"),
 )
 @click.argument("run", required=False)
+@click.option("--tear-sheets", is_flag=True, help="Write a quantstats page for every strategy too; seconds each.")
 @json_option
-def command(run: str | None, as_json: bool) -> None:
+def command(run: str | None, tear_sheets: bool, as_json: bool) -> None:
     """Rebuild the report of RUN, a run folder or its name, from its tables, and print it.
 
     Without RUN: the newest backtest, whether the newest paper session did what the backtest of its bars does, and where
@@ -33,6 +34,8 @@ def command(run: str | None, as_json: bool) -> None:
     desk = find_desk()
     folders = [folder_of(desk, run)] if run else newest(desk)
     runs = [rebuilt(folder) for folder in folders]
+    if tear_sheets:
+        runs[0]["tear_sheets"] = drawn(folders[0])
     shadow = None if run else newest_session(desk)
     if as_json:
         print_json(runs[0] if run else {"runs": runs, "session": shadow})
@@ -42,6 +45,8 @@ def command(run: str | None, as_json: bool) -> None:
     print_rich(summary_text(runs[0]), "")
     if shadow is not None:
         print_rich(f"session {shadow['session']}: {parity_line(shadow)}", "")
+    for page in runs[0].get("tear_sheets", []):
+        print_rich(page)
     for one in reversed(runs):  # the one that was printed last, nearest to the reader
         print_rich(one["report"])
 
@@ -52,6 +57,14 @@ def rebuilt(folder: Path) -> dict[str, Any]:
 
     page = rebuild(folder)
     return read_summary(folder) | {"folder": str(folder), "report": str(page)}
+
+
+def drawn(folder: Path) -> list[str]:
+    """Write the tear sheets of a run folder and return their paths."""
+    from tradekit.report.tear_sheet import write_tear_sheets
+
+    with steps("tear sheets") as progress:
+        return [str(page) for page in write_tear_sheets(folder, progress)]
 
 
 def folder_of(desk: Desk, run: str) -> Path:
