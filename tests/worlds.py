@@ -29,7 +29,8 @@ class Table:
         return self
 
     def weights(self, panel: Panel) -> Floats:
-        return self.table
+        rows: Floats = self.table[: len(panel)]
+        return rows
 
 
 class EventStyle(Table):

@@ -20,6 +20,7 @@ from tradekit.engine.strategy import (
     View,
     checked_weights,
     is_open_loop,
+    numbers,
 )
 from tradekit.errors import StrategyError
 from tradekit.market import kernel
@@ -109,6 +110,8 @@ def simulate(
     """
     many = isinstance(costs, Sequence)
     scenarios = list(costs) if isinstance(costs, Sequence) else [costs or CostModel()]
+    if not scenarios:
+        return []
     stop = len(panel) if stop is None else stop
     if not 0 <= start < stop <= len(panel):
         raise StrategyError(f"cannot run bars {start} to {stop} of {len(panel)}")
@@ -123,12 +126,16 @@ def as_closed_loop(strategy: AnyStrategy) -> ClosedLoop:
     """Return ``strategy`` as a closed loop; event-style ones are wrapped."""
     if hasattr(strategy, "decide"):
         return strategy  # type: ignore[return-value]
-    assert isinstance(strategy, EventStrategy)
+    if not isinstance(strategy, EventStrategy):
+        raise StrategyError(f"{type(strategy).__name__} is no strategy; an event strategy has name, fit and on_bar")
     return EventAdapter(strategy)
 
 
 def _open_loop(strategy: AnyStrategy, run: Run) -> list[Ledger]:
-    assert isinstance(strategy, Strategy)
+    if not isinstance(strategy, Strategy):
+        raise StrategyError(
+            f"{type(strategy).__name__} is no strategy; it has name, fit, and one of weights, on_bar or decide"
+        )
     lookback = getattr(strategy, "lookback", None)
     first = 0 if lookback is None else max(0, run.start + 1 - lookback)
     piece = run.panel[first : run.stop]
@@ -243,7 +250,9 @@ def checked_targets(strategy: ClosedLoop, targets: Targets, fills: Floats) -> Ta
     Raises:
         StrategyError: wrong shape, infinite, or weights that ask for more than the whole equity.
     """
-    values = np.ascontiguousarray(targets.values, dtype=np.float64)
+    if not isinstance(targets, Targets):
+        raise StrategyError(f"{strategy.name}: decide answered {type(targets).__name__}; return Targets(values)")
+    values = numbers(strategy.name, targets.values)
     if values.shape != fills.shape[:2]:
         raise StrategyError(f"{strategy.name}: targets have shape {values.shape}, expected {fills.shape[:2]}")
     if np.isinf(values).any():

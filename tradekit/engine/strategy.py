@@ -230,7 +230,7 @@ class EventAdapter:
 
     def decide(self, view: View, portfolios: Portfolios, state: None) -> Targets:
         """Ask once and give every portfolio the same weights."""
-        weights = np.asarray(self._strategy.on_bar(view), dtype=np.float64)
+        weights = numbers(self.name, self._strategy.on_bar(view))
         if weights.shape != (len(view.symbols),):
             raise StrategyError(f"{self.name}: on_bar answered shape {weights.shape}, expected ({len(view.symbols)},)")
         return Targets(np.broadcast_to(weights, (len(portfolios), len(weights))).copy())
@@ -241,36 +241,49 @@ def is_open_loop(strategy: AnyStrategy) -> bool:
     return not hasattr(strategy, "decide") and not hasattr(strategy, "on_bar")
 
 
+def numbers(name: str, answer: Any) -> Floats:
+    """Return what a strategy answered as contiguous float64, or raise StrategyError when it is not numbers."""
+    try:
+        return np.ascontiguousarray(answer, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        kind = type(answer).__name__
+        raise StrategyError(f"{name}: answered {kind}, not an array of numbers; return a float array") from error
+
+
 def checked_weights(name: str, weights: Floats, panel: Panel, execution: ExecutionModel) -> Floats:
     """Return ``weights`` as a contiguous float64 (T, N) table.
 
     Raises:
         StrategyError: wrong shape, infinite, or a row that asks for more than the whole equity.
     """
-    table = np.ascontiguousarray(weights, dtype=np.float64)
+    table = numbers(name, weights)
     if table.shape != (len(panel), len(panel.symbols)):
         expected = (len(panel), len(panel.symbols))
         raise StrategyError(f"{name}: weights have shape {table.shape}, expected {expected} (bars, symbols)")
     if np.isinf(table).any():
         row, column = np.argwhere(np.isinf(table))[0]
         raise StrategyError(
-            f"{name}: weight of {panel.symbols[column]} at {panel.timestamps[row]} is infinite; "
+            f"{name}: weight of {panel.symbols[column]} at {_when(panel, row)} is infinite; "
             "use a finite fraction of equity, or NaN to leave the position alone"
         )
     gross = np.nansum(np.abs(table), axis=1)
     if (gross > 1.0 + 1e-9).any():
         row = int(np.argmax(gross > 1.0 + 1e-9))
         raise StrategyError(
-            f"{name}: weights at {panel.timestamps[row]} add up to {gross[row]:.4f} of equity; leverage is not "
+            f"{name}: weights at {_when(panel, row)} add up to {gross[row]:.4f} of equity; leverage is not "
             "modelled, so scale each row to 1 or less"
         )
     if not execution.allow_short and (table < 0.0).any():
         row, column = np.argwhere(table < 0.0)[0]
         raise StrategyError(
-            f"{name}: weight of {panel.symbols[column]} at {panel.timestamps[row]} is negative; set allow_short = true "
-            "in the execution settings or clip at 0"
+            f"{name}: weight of {panel.symbols[column]} at {_when(panel, row)} is negative; set allow_short = true in "
+            "the execution settings or clip at 0"
         )
     return table
+
+
+def _when(panel: Panel, row: int) -> str:
+    return str(panel.timestamps[row].astype("M8[D]" if panel.is_daily else "M8[m]"))
 
 
 def attempt(ask: Callable[[], Any]) -> tuple[Any, str | None]:
