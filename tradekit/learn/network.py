@@ -73,7 +73,7 @@ def ask(network: Network, observation: Floats, mask: Bools) -> tuple[NDArray[np.
 
 
 def to_torchscript(policy: FrozenPolicy) -> bytes:
-    """Return the traced, frozen module as the bytes of a TorchScript file; equal modules give equal bytes."""
+    """Return the traced, frozen module as the bytes of a TorchScript file."""
     width = policy.get_buffer("mean").shape[0]
     example = (torch.zeros((2, width), dtype=torch.float64), torch.ones((2, ACTIONS), dtype=torch.bool))
     buffer = io.BytesIO()

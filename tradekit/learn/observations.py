@@ -69,11 +69,6 @@ class Normalisation:
         state = np.array(list(STATE.values()))
         return cls(np.concatenate([rows.mean(axis=0), np.zeros(len(state))]), np.concatenate([spread, state]))
 
-    def apply(self, raw: Floats) -> Floats:
-        """Return (B, D) normalised observations; never NaN."""
-        scaled = np.where(np.isfinite(raw), (raw - self.mean) / self.scale, 0.0)
-        return np.clip(scaled, -self.clip, self.clip)
-
     def to_dict(self) -> dict[str, Any]:
         """Return plain numbers; floats survive JSON exactly."""
         return {"mean": self.mean.tolist(), "scale": self.scale.tolist(), "clip": self.clip, "statistics": "pooled"}

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from tradekit.learn.task import Task
     from tradekit.learn.train import Progress
 
+# Mean exposure on the validation bars below which a checkpoint's Sharpe ratio is the luck of a few positions.
+LEAST_EXPOSURE = 0.05
+
 # What SB3 logs, under the names written to the metrics file.
 _LOGGED = {
     "train/approx_kl": "kl",
@@ -47,6 +50,17 @@ class Judgement:
     sharpe: float
     ledger: Ledger
     statistics: ActionStatistics
+
+    @property
+    def exposure(self) -> float:
+        """Mean share of equity that is invested."""
+        return float(self.ledger.exposure.mean())
+
+    @property
+    def rank(self) -> tuple[bool, float]:
+        """The better the greater: those that invest before those that hardly do, then by Sharpe ratio."""
+        sharpe_ratio = self.sharpe if math.isfinite(self.sharpe) else -math.inf
+        return self.exposure >= LEAST_EXPOSURE, sharpe_ratio
 
 
 @dataclass(frozen=True)
@@ -161,6 +175,9 @@ class _Watch(BaseCallback):
         return True
 
     def _on_rollout_start(self) -> None:
+        ppo = self._recipe.ppo
+        done = min(1.0, self.num_timesteps / ppo.timesteps)
+        self._trained.ent_coef = ppo.entropy_coefficient + done * (ppo.entropy_final - ppo.entropy_coefficient)
         if self.num_timesteps:
             self._record()
         if self.num_timesteps >= self._next:
@@ -191,10 +208,11 @@ class _Watch(BaseCallback):
                 "step": judged.step,
                 "sharpe": judged.sharpe,
                 "total_return": judged.ledger.total_return,
+                "exposure": judged.exposure,
                 "trades_per_symbol_year": judged.statistics.trades_per_year,
             }
         )
-        if self.best is None or _rank(judged) > _rank(self.best):
+        if self.best is None or judged.rank > self.best.rank:
             self.best, self.parameters = judged, deepcopy(self._trained.policy.state_dict())
 
     def _newest(self) -> dict[str, Any]:
@@ -203,8 +221,3 @@ class _Watch(BaseCallback):
             "entropy": last.get("update", {}).get("entropy", math.nan),
             "validation_sharpe": last.get("validation", {}).get("sharpe", math.nan),
         }
-
-
-def _rank(judged: Judgement) -> float:
-    """Return the Sharpe ratio; a policy that never moves ranks below every one that does."""
-    return judged.sharpe if math.isfinite(judged.sharpe) else -math.inf

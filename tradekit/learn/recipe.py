@@ -71,7 +71,8 @@ class Ppo:
         batch, epochs: minibatch size, a divisor of environments x steps, and passes over the data of an update.
         learning_rate, gamma, gae_lambda, clip_range, value_coefficient, max_grad_norm: as in PPO (Schulman et al. 2017,
             arXiv:1707.06347).
-        entropy_coefficient: weight of the entropy bonus, nats.
+        entropy_coefficient, entropy_final: weight of the entropy bonus, per nat, at the first and at the last step,
+            linear between.
         hold_bias: added to HOLD's logit before training. Without it an untrained policy sells half of all times it is
             long, so that learning finds positions short and dear before it finds that they can be kept.
         target_kl: an update stops early at 1.5 times this divergence; None: never.
@@ -91,6 +92,7 @@ class Ppo:
     value_coefficient: float = 0.5
     max_grad_norm: float = 0.5
     entropy_coefficient: float = 0.05
+    entropy_final: float = 0.01
     hold_bias: float = 3.0
     target_kl: float | None = None
     network: tuple[int, ...] = (64, 64)
@@ -106,7 +108,7 @@ class Ppo:
             demand_number(name, getattr(self, name), 0.0)
         for name in ("gamma", "gae_lambda"):
             demand_number(name, getattr(self, name), 0.0, 1.0)
-        for name in ("entropy_coefficient", "hold_bias"):
+        for name in ("entropy_coefficient", "entropy_final", "hold_bias"):
             demand_not_negative(name, getattr(self, name))
         if self.target_kl is not None:
             demand_number("target_kl", self.target_kl, 0.0)

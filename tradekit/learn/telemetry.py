@@ -52,8 +52,7 @@ class ActionStatistics:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain numbers under the names reports use; shares are of all decisions."""
-        asked = 1.0 - self.chosen[HOLD] / self.decisions
-        done = self.total_trades / self.decisions
+        asked = int(self.chosen[HOLD + 1 :].sum())
         return {
             "decisions": self.decisions,
             "chosen": dict(zip(NAMES, self.chosen.tolist(), strict=True)),
@@ -61,8 +60,8 @@ class ActionStatistics:
             "policy_action_entropy_mean": self.policy_entropy,
             "chosen_action_entropy": entropy(self.chosen),
             "executed_action_entropy": entropy(self.executed),
-            "voluntary_trade_rate": float(asked),
-            "sanitizer_trade_delta": float(asked - done),
+            "voluntary_trade_rate": asked / self.decisions,
+            "sanitizer_trade_delta": (asked - self.total_trades) / self.decisions,
             "consecutive_action_violations": self.repeat_violations,
             "total_trades": self.total_trades,
             "unfilled_orders": self.unfilled,
@@ -88,7 +87,7 @@ def action_statistics(ledger: Ledger) -> ActionStatistics:
         repeat_violations=int((extras["reason"][asked] == REPEAT_LIMIT).sum()),
         not_allowed=int((extras["reason"][asked] == NOT_ALLOWED).sum()),
         unfilled=int(((executed != HOLD) & ~filled & asked).sum()),
-        trades_per_year=len(orders) / years,
+        trades_per_year=float(len(orders) / years),
     )
 
 

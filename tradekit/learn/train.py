@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tradekit import __version__
-from tradekit.errors import DataError, DeskError
+from tradekit.errors import DataError
 from tradekit.learn.actions import NAMES
 from tradekit.learn.bundle import Bundle, cannot_write, copy_bundle, write_bundle
 from tradekit.learn.observations import default_features, names
@@ -77,6 +77,7 @@ def train_policy(
     timesteps: int | None = None,
     seed: int | None = None,
     end: str | None = None,
+    out: Path | None = None,
     progress: Progress | None = None,
 ) -> TrainResult:
     """Train the policy ``name`` of a desk by its recipe and put its bundle where strategies load it.
@@ -89,6 +90,7 @@ def train_policy(
         timesteps: instead of the recipe's.
         seed: instead of the recipe's.
         end: date of the last bar of training and validation, instead of the recipe's rule.
+        out: keep the run here and leave the policy's bundle as it is; default: a new folder in policies/<name>/runs.
         progress: called with (steps done, in all, newest figures).
 
     Raises:
@@ -106,13 +108,15 @@ def train_policy(
         panel = load_panel(recipe.data.source)
     if end is not None:
         recipe = replace(recipe, data=replace(recipe.data, source=panel.source, end=end))
-    run_folder = _new_run(home / RUNS)
+    split_bars(recipe, panel, feature_spec(recipe, panel))  # refuse before a folder is made
+    run_folder = _run_folder(home / RUNS if out is None else out, stamped=out is None)
     bundle, metrics, line, healthy = train(recipe, panel, run_folder, progress)
-    if healthy:
+    promoted = healthy and out is None
+    if promoted:
         bundle = copy_bundle(bundle, home / BUNDLE)
-    else:
+    elif not healthy:
         line += f"; {home / BUNDLE} stays as it was"
-    return TrainResult(run_folder, bundle.folder, metrics, line, healthy, promoted=healthy)
+    return TrainResult(run_folder, bundle.folder, metrics, line, healthy, promoted)
 
 
 def train(
@@ -120,7 +124,7 @@ def train(
 ) -> tuple[Bundle, dict[str, Any], str, bool]:
     """Train by ``recipe`` on ``panel`` and write recipe, metrics, summary and bundle to the folder ``out``.
 
-    The same recipe, bars and library versions give the same bundle, byte for byte.
+    The same recipe, bars and library versions give the same weights, bit for bit.
 
     Returns:
         the bundle, the metrics, a one-line verdict, and whether the policy is usable.
@@ -158,9 +162,16 @@ def train(
 
 
 def feature_spec(recipe: Recipe, panel: Panel) -> FeatureSpec:
-    """Return the features of the recipe, ``auto`` resolved for the data."""
+    """Return the features of the recipe, ``auto`` resolved for the data.
+
+    Raises:
+        ConfigError: an unknown feature.
+        DataError: the data lacks a column that a feature needs.
+    """
     chosen = [default_features(panel) if name == "auto" else name for name in recipe.data.features]
-    return FeatureSpec.named(*chosen)
+    spec = FeatureSpec.named(*chosen)
+    spec.check(panel)
+    return spec
 
 
 def split_bars(recipe: Recipe, panel: Panel, spec: FeatureSpec) -> Split:
@@ -230,6 +241,7 @@ def _metrics(trained: Trained) -> dict[str, Any]:
         "checkpoint_step": best.step,
         "validation_sharpe": best.sharpe,
         "validation_total_return": best.ledger.total_return,
+        "validation_exposure": best.exposure,
         "validation_cost": best.ledger.total_cost,
         **best.statistics.to_dict(),
     }
@@ -249,19 +261,15 @@ def _versions() -> dict[str, str]:
     return {"tradekit": __version__, **{name: version(name) for name in packages}}
 
 
-def _new_run(runs: Path) -> Path:
-    """Make and return an empty folder named after the time."""
-    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    for suffix in ("", *(f"-{number}" for number in range(2, 100))):
-        folder = runs / f"{stamp}{suffix}"
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise cannot_write(folder, error) from error
-        return folder
-    raise DeskError(f"{runs}: a hundred runs began in this second; try again")
+def _run_folder(folder: Path, *, stamped: bool) -> Path:
+    """Make and return ``folder``, or a new folder in it named after the time."""
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
+    made = folder / stamp if stamped else folder
+    try:
+        made.mkdir(parents=True, exist_ok=not stamped)
+    except OSError as error:
+        raise cannot_write(made, error) from error
+    return made
 
 
 def _write_run(out: Path, recipe: Recipe, trained: Trained, metrics: dict[str, Any], line: str, seconds: float) -> None:
