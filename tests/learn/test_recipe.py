@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tradekit.errors import ConfigError
+from tradekit.learn.recipe import Recipe
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_the_shipped_recipe(repository: Path) -> None:
+    recipe = Recipe.load(repository / "policies" / "symbol_ppo" / "recipe.toml")
+    assert (recipe.name, recipe.data.source, recipe.data.end) == ("symbol_ppo", "sample", "2011-12-31")
+    assert recipe.reward.preset == "minimal"
+    assert Recipe.from_dict(recipe.to_dict()) == recipe
+
+
+def test_what_is_left_out_has_a_default() -> None:
+    assert Recipe.from_dict({}) == Recipe()
+    recipe = Recipe.from_dict({"costs": {"preset": "free", "spread_bps": 1.0}, "data": {"features": "close"}})
+    assert (recipe.costs.spread_bps, recipe.costs.commission_bps) == (1.0, 0.0)
+    assert recipe.data.features == ("close",)
+
+
+def test_a_date_may_stand_without_quotes(tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text("[data]\nend = 2011-12-31\n")
+    assert Recipe.load(tmp_path / "recipe.toml").data.end == "2011-12-31"
+    assert Recipe.load(tmp_path / "recipe.toml").name == tmp_path.name
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"pppo": {}}, "unknown recipe key 'pppo'; did you mean ppo?"),
+        ({"ppo": {"timestep": 1}}, "unknown key of [ppo] 'timestep'; did you mean timesteps?"),
+        ({"data": {"strat": "x"}}, "unknown key of [data] 'strat'; known: "),
+        ({"costs": {"spred_bps": 1}}, "unknown cost 'spred_bps'; did you mean spread_bps?"),
+        ({"actions": {"add": 1}}, "unknown action setting 'add'; "),
+        ({"ppo": 3}, "ppo is 3; write it as a table, [ppo]"),
+        ({"ppo": {"timesteps": 0}}, "timesteps is 0; a whole number, 1 or more"),
+        ({"ppo": {"batch": 100}}, "batch is 100; it must divide environments x steps = 4096"),
+        ({"ppo": {"gamma": 1.5}}, "gamma is 1.5; a number above 0 and at most 1"),
+        ({"ppo": {"learning_rate": "fast"}}, "learning_rate is 'fast'; a number above 0"),
+        ({"ppo": {"hold_bias": -1.0}}, "hold_bias is -1.0; a number above 0"),
+        ({"data": {"train_fraction": 0}}, "train_fraction is 0; a number above 0 and at most 1"),
+        ({"environment": {"episode_bars": 0}}, "episode_bars is 0; a whole number, 1 or more"),
+        ({"seed": -1}, "seed is -1; a whole number, 0 or more"),
+        ({"seed": 2**32}, "seed is 4294967296; at most 4294967295"),
+    ],
+)
+def test_settings_are_checked(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Recipe.from_dict(settings)
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("seed = ", "not TOML (Invalid value (at end of document)); correct that line"),
+        ("[ppo]\nbatch = 7", "batch is 7; it must divide environments x steps = 4096"),
+        ("[actions]\nbuy_small = 2.0", "buy_small is 2.0; a number above 0 and at most 1"),
+    ],
+)
+def test_errors_name_the_file(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "recipe.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        Recipe.load(file)
+    assert str(caught.value) == f"{file}: {message}"
+
+
+def test_a_missing_recipe(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no recipe can be read there"):
+        Recipe.load(tmp_path / "recipe.toml")
