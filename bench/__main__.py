@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,18 +14,18 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from bench.timing import best
 from tradekit import CostModel, load_panel, simulate
 from tradekit.learn.env import VectorSymbolEnv
 from tradekit.learn.task import Task
 from tradekit.market.features import FeatureSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from tradekit.engine.strategy import View
     from tradekit.market.panel import Floats, Panel
 
-REPEATS = 5
 SCENARIOS = 64
 ENVIRONMENTS = 256
 STEPS = 200
@@ -67,17 +66,6 @@ class EqualWeightByBar:
     def on_bar(self, view: View) -> Floats:
         """Return the same (N,) weights on every bar."""
         return np.full(view.close.shape[1], 0.9 / view.close.shape[1])
-
-
-def best(work: Callable[[], object]) -> float:
-    """Return the seconds of the fastest of several runs, after one that is not counted."""
-    work()
-    seconds = []
-    for _ in range(REPEATS):
-        begin = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - begin)
-    return min(seconds)
 
 
 def start_up() -> Iterator[Row]:

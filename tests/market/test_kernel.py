@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from tests.reference import Order, Result, run
 from tests.worlds import Case, Lockstep, Shares, Table, random_case
 from tradekit.engine.ledger import REASONS
 from tradekit.engine.simulate import simulate
-from tradekit.market.costs import TERMS
+from tradekit.market import kernel
+from tradekit.market.costs import TERMS, cost_rows
+from tradekit.market.execution import market_of, open_book
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from tradekit.engine.ledger import Ledger
 
 BLOCKS, PER_BLOCK = 10, 300
@@ -56,3 +58,41 @@ def assert_same_order(order: np.void, slow: Order, money: float, seed: int) -> N
         assert abs(order["price"] - float(slow.price)) < 1e-9 * order["price"], where
     for term in TERMS:
         assert abs(order[term] - float(slow.terms.get(term, 0))) < money, (*where, term)
+
+
+def test_books_and_streams() -> None:
+    """What a portfolio knows of itself at the end: shares, average cost, bars held, peak; and streams of draws."""
+    for seed in range(5000, 5400):
+        case = random_case(seed)
+        if case.are_shares:
+            continue
+        sampled = dataclasses.replace(case.costs, slippage_mode="sampled", slippage_bps=80)
+        case = case._replace(costs=sampled)
+        slow = run(case.panel, case.targets, case.costs, case.execution, case.cash, stream=case.stream)
+        width, bars = len(case.panel.symbols), len(case.panel)
+        book = open_book(case.cash, [0], width, case.execution.latency_bars, stream=[case.stream])
+        market = market_of(case.panel, case.execution, [case.costs])
+        table, silent = cost_rows([case.costs], case.panel.bars_per_year), np.empty((1, 0, kernel.ORDER_COLUMNS))
+        kernel.run_weights(market, case.execution.rules, table, book, case.targets, 0, bars, silent)
+        money = MONEY * case.cash + SHARE * 400
+        assert abs(book.equity[0] - float(slow.equity[-1])) < money, seed
+        assert abs(book.peak[0] - max(float(value) for value in slow.equity)) < money, seed
+        for j in range(width):
+            shares, cost = float(slow.shares[j]), float(slow.average_cost[j])
+            assert abs(book.shares[0, j] - shares) < SHARE, seed
+            if abs(shares) > 1e-3:
+                assert abs(book.average_cost[0, j] - cost) < 1e-6 * max(cost, 1), (seed, j)
+                assert book.held[0, j] == bars - entry_bar(slow, j), (seed, j)
+            elif shares == 0 == book.shares[0, j]:
+                assert book.average_cost[0, j] == book.held[0, j] == 0, (seed, j)
+
+
+def entry_bar(slow: Result, j: int) -> int:
+    """Return the fill bar since which symbol j has been held on the same side."""
+    shares, entered = 0.0, 0
+    for order in slow.orders:
+        if order.symbol == j and order.done != 0:
+            before, shares = shares, shares + float(order.done)
+            if abs(before) < 1e-10 or before * shares < 0:
+                entered = order.filled
+    return entered
