@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tradekit.market.quality.table import PRICES
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -26,12 +28,14 @@ class SymbolBars:
         table, clock: where they come from.
         symbol: whose.
         rows: (B,) their positions in the table.
+        repeated: (Q,) positions of its other rows with a readable timestamp: those that repeat one, or lack a close.
     """
 
     table: RawTable
     clock: Clock
     symbol: str
     rows: NDArray[np.intp]
+    repeated: NDArray[np.intp]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -47,16 +51,24 @@ class SymbolBars:
         return self.clock.wall[self.rows]
 
     def value(self, field: str) -> Floats:
-        """Return (B,) a field, NaN where the table does not have it."""
+        """Return (B,) a field, NaN where the table has no value that can be: no price of zero, no negative volume."""
         values = np.full(len(self), np.nan)
         for name in self.table.fields.get(field, ()):
             values = np.where(np.isnan(values), self.table.columns[name][self.rows], values)
-        return values
+        if field in (*PRICES, "adj_close"):
+            return np.where((values > 0) & np.isfinite(values), values, np.nan)
+        return np.where(values < 0, np.nan, values)
 
     @cached_property
     def close(self) -> Floats:
         """(B,)."""
         return self.value("close")
+
+    @property
+    def all_rows(self) -> NDArray[np.intp]:
+        """(B + Q,) positions of every row with a readable timestamp, in time order."""
+        rows = np.concatenate([self.rows, self.repeated])
+        return rows[np.argsort(self.table.times[rows], kind="stable")]
 
     @cached_property
     def starts(self) -> NDArray[np.intp]:
@@ -100,13 +112,11 @@ def each_symbol(table: RawTable, clock: Clock) -> Iterator[SymbolBars]:
     """Yield the bars of every symbol that has at least two."""
     close = table.value("close")
     usable = ~np.isnat(table.times) & (close > 0) & np.isfinite(close)
-    order = np.lexsort((table.times, table.symbols))
-    order = order[usable[order]]
-    first = np.ones(len(order), dtype=bool)
-    same = (table.symbols[order][1:] == table.symbols[order][:-1]) & (table.times[order][1:] == table.times[order][:-1])
-    first[1:] = ~same
-    order = order[first]
+    order = np.lexsort((table.times, ~usable, table.symbols))
+    order = order[~np.isnat(table.times[order])]
     names = table.symbols[order]
     for rows in np.split(order, np.flatnonzero(names[1:] != names[:-1]) + 1):
-        if len(rows) > 1:
-            yield SymbolBars(table, clock, str(table.symbols[rows[0]]), rows)
+        times = table.times[rows]
+        first = usable[rows] & np.concatenate([[True], times[1:] != times[:-1]])
+        if first.sum() > 1:
+            yield SymbolBars(table, clock, str(table.symbols[rows[0]]), rows[first], rows[~first])

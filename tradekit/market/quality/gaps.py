@@ -32,7 +32,8 @@ def check_gaps(bars: SymbolBars) -> Iterator[Finding]:
     lost = np.setdiff1d(expected, dates)
     if len(lost):
         yield _missing("missing_session", bars, tuple(map(str, lost)), f"{count(lost, 'session')} without a bar")
-    extra = bars.rows[~calendar.is_session(bars.dates)]
+    every = bars.all_rows
+    extra = every[~calendar.is_session(bars.clock.dates[every])]
     if len(extra):
         text = f"{count(extra, 'bar')} on days without a session, first {bars.table.stamp(int(extra[0]))}"
         yield finding("not_a_session", "warning", bars.table, bars.symbol, extra, text, repair="drop_outside_calendar")
@@ -58,7 +59,7 @@ def check_intraday(bars: SymbolBars) -> Iterator[Finding]:
         return
     regular = bars.clock.regular[bars.rows]
     half = calendar.is_half_day(bars.dates)
-    yield from _outside(bars, regular, half)
+    yield from _outside(bars)
     minutes = ((bars.wall - bars.dates.astype("M8[ns]")) / MINUTE).astype(np.int64)
     dates = np.unique(bars.dates[regular])
     halves = calendar.is_half_day(dates)
@@ -73,20 +74,23 @@ def check_intraday(bars: SymbolBars) -> Iterator[Finding]:
         yield _missing("missing_bar", bars, tuple(sorted(lost)), text)
 
 
-def _outside(bars: SymbolBars, regular: Bools, half: Bools) -> Iterator[Finding]:
-    inside = calendar.is_session(bars.dates)
-    rows = bars.rows[inside & ~regular]
+def _outside(bars: SymbolBars) -> Iterator[Finding]:
+    every = bars.all_rows
+    dates, wall = bars.clock.dates[every], bars.clock.wall[every]
+    outside = ~bars.clock.regular[every]
+    rows = every[outside & calendar.is_session(dates)]
     if len(rows):
-        share = len(rows) / len(bars)
+        share = len(rows) / len(every)
         text = (
-            f"{count(rows, 'bar')} ({share:.0%}) before the open or after the close, first "
+            f"{count(rows, 'bar')} ({share:.1%}) before the open or after the close, first "
             f"{bars.table.stamp(int(rows[0]))}; trading there is thin, and an order could fill in it"
         )
         yield finding(
             "extended_hours", "warning", bars.table, bars.symbol, rows, text, share, repair="drop_extended_hours"
         )
-    opens, _ = hours(bars.dates)
-    late = bars.rows[half & ~regular & (bars.wall > opens) & (bars.wall < opens + np.timedelta64(390, "m"))]
+    opens, _ = hours(dates)
+    afternoon = (wall > opens) & (wall < opens + np.timedelta64(390, "m"))
+    late = every[calendar.is_half_day(dates) & outside & afternoon]
     if len(late):
         days = np.unique(bars.clock.dates[late])
         text = (
@@ -111,7 +115,7 @@ def _lost(bars: SymbolBars, minutes: NDArray[np.int64], dates: Times, slots: NDA
     wanted_here = (wanted >= opens[:, None]) & (wanted < closes[:, None])
     wanted_here &= (wanted >= bars.wall[0]) & (wanted <= bars.wall[-1])
     return [
-        np.datetime_as_string(wanted[day, slot], unit="m")
+        str(wanted[day, slot].astype("M8[m]"))
         for day, slot in np.argwhere(wanted_here)
         if (int(dates[day].astype(np.int64)), int(slots[slot])) not in have
     ]

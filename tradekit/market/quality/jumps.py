@@ -81,7 +81,7 @@ class Jump:
 def sigma(values: Floats) -> float:
     """Return the robust standard deviation of returns (R,), NaN left out; of the moves only where most are zero."""
     sizes = np.abs(values[~np.isnan(values)])
-    middle = float(np.median(sizes)) if len(sizes) else np.nan
+    middle = _middle(sizes)
     if middle == 0.0 and (sizes > 0).any():
         middle = float(np.median(sizes[sizes > 0]))
     return MAD_TO_SIGMA * middle
@@ -153,7 +153,7 @@ def _kind(bars: Sessions, place: int, span: float, turnover: float) -> str:
         return "bookkeeping"
     if span >= SILENT_RANGE:
         return "traded"
-    after, before = (np.median(_ranges(bars)[part]) for part in (_after(place), _before(place)))
+    after, before = (_middle(_ranges(bars)[part]) for part in (_after(place), _before(place)))
     return "bookkeeping" if after >= CALM_AFTER * before else "bid"
 
 
@@ -163,6 +163,12 @@ def _before(place: int) -> slice:
 
 def _after(place: int) -> slice:
     return slice(place, place + WINDOW)
+
+
+def _middle(values: Floats) -> float:
+    """Return the median of the values that are known, NaN if none is."""
+    known = values[~np.isnan(values)]
+    return float(np.median(known)) if len(known) else np.nan
 
 
 def _ranges(bars: Sessions) -> Floats:
@@ -177,12 +183,12 @@ def _range(bars: Sessions, place: int) -> float:
 def _has_ranges(bars: Sessions, place: int) -> bool:
     """Tell bars with a range of their own from closes, also from closes written as open = high = low = close."""
     spans = np.log(bars.high[_before(place)] / bars.low[_before(place)])
-    return not np.isnan(bars.open[place]) and bool(np.median(spans) > 0)
+    return not np.isnan(bars.open[place]) and _middle(spans) > 0
 
 
 def _turnover(bars: Sessions, place: int) -> float:
     money = (bars.close * bars.volume)[max(place - WINDOW, 0) : place + 1]
-    usual = np.median(money[:-1])
+    usual = _middle(money[:-1])
     return float(money[-1] / usual) if usual > 0 else np.nan
 
 

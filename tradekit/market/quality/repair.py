@@ -39,7 +39,7 @@ ASKS = {
     "drop_spikes": "drop bars that stand away from both neighbours",
     "drop_stale": "drop bars that repeat the one before",
     "clip_wicks": "highs and lows where nothing traded become those of open and close",
-    "widen_range": "high and low are made to hold the bar's other prices",
+    "widen_range": "high and low are made to hold the bar's open and close",
     "drop_zero_volume": "drop bars without volume",
     "scale_to_adjusted": "prices are multiplied by adj_close / close",
     "apply_actions": "raw prices are adjusted for the actions given, else for the table's own",

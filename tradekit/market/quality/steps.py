@@ -205,10 +205,12 @@ def _clip(work: Work, ask: str, option: str) -> None:
 
 def _widen(work: Work, ask: str, option: str) -> None:
     broken = work.named(ask)
-    prices = np.stack([work.table.value(field) for field in PRICES])
-    for field, edge in (("high", np.fmax.reduce(prices)), ("low", np.fmin.reduce(prices))):
+    open_, close = work.table.value("open"), work.table.value("close")
+    # Each edge is widened to open and close only: a high below the low is no evidence of how low the low was.
+    for field, edge, wider in (("high", np.fmax(open_, close), np.fmax), ("low", np.fmin(open_, close), np.fmin)):
         if work.table.has(field):
-            work.put(ask, field, np.where(broken, edge, work.table.value(field)))
+            values = work.table.value(field)
+            work.put(ask, field, np.where(broken, wider(values, edge), values))
 
 
 def _scale(work: Work, ask: str, option: str) -> None:

@@ -55,13 +55,17 @@ def _faults(table: RawTable, name: str, field: str, rows: NDArray[np.intp]) -> I
 
 def broken_ranges(table: RawTable) -> Floats:
     """Return (R,) by how much of the close a high is below, or a low above, the bar's other prices; 0 if not."""
-    values = {field: table.value(field) for field in PRICES if table.has(field)}
+    values = {field: _finite(table.value(field)) for field in PRICES if table.has(field)}
     beyond = np.zeros(len(table))
     for edge, sign in (("high", 1.0), ("low", -1.0)):
         if edge in values:
             for other in values.values():
                 beyond = np.fmax(beyond, sign * (other - values[edge]) / values["close"])
     return np.where(beyond > ROUNDING, beyond, 0.0)
+
+
+def _finite(values: Floats) -> Floats:
+    return np.where(np.isfinite(values) & (values != 0), values, np.nan)
 
 
 def check_ranges(bars: SymbolBars, broken: Floats) -> Iterator[Finding]:
