@@ -271,7 +271,7 @@ def _describe(path: Path, request: Request, answer: Answer) -> Entry:
         rows=len(times),
         first=str(times.min()),
         last=str(times.max()),
-        fetched=datetime.now(UTC).isoformat(timespec="seconds"),
+        fetched=datetime.now(UTC).isoformat(timespec="microseconds"),
         adjustment=answer.adjustment,
         library=answer.library,
         sha256=_digest(path),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from contextlib import contextmanager
 from datetime import date, timedelta
 from importlib import import_module
 from importlib.metadata import version
@@ -15,6 +17,8 @@ from tradekit.market import calendar
 from tradekit.market.sources.cache import Answer, only_complete
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tradekit.market.sources.cache import Request
 
 COLUMNS = {
@@ -55,22 +59,37 @@ def _history(yfinance: Any, request: Request, symbol: str, left_out: dict[str, i
     if request.start is None:
         span = {"period": "max", "end": end}
     try:
-        frame = yfinance.Ticker(symbol).history(
-            **span,
-            interval=request.frequency.lower(),
-            auto_adjust=True,
-            actions=True,
-            prepost=False,
-            timeout=TIMEOUT_SECONDS,
-            raise_errors=True,
-        )
-    except (yfinance.exceptions.YFException, OSError, ValueError) as error:
-        # curl's and requests' failures are OSErrors, an answer that is no JSON is a ValueError.
+        with _plain_answers(yfinance):
+            frame = yfinance.Ticker(symbol).history(
+                **span,
+                interval=request.frequency.lower(),
+                auto_adjust=True,
+                actions=True,
+                prepost=False,
+                timeout=TIMEOUT_SECONDS,
+            )
+    except (yfinance.exceptions.YFException, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        # Curl's failures are OSErrors, an answer that is no JSON is a ValueError; yfinance meets one of another shape
+        # than it expects with the rest.
         reason = " ".join(str(error).split())[:160] or type(error).__name__
         raise DataError(f"yahoo: no bars of {symbol} ({reason}); check symbol, dates and network") from error
     if frame.empty:
         raise DataError(f"yahoo: no bars of {symbol} from {request.start or 'its first'} to {request.end or 'today'}")
     return _bars(frame, symbol, request.frequency, left_out)
+
+
+@contextmanager
+def _plain_answers(yfinance: Any) -> Iterator[None]:
+    """Let yfinance raise what went wrong (by default it logs it and answers with no bars), and nothing else."""
+    debug = yfinance.config.debug
+    before, debug.hide_exceptions = debug.hide_exceptions, False
+    try:
+        with warnings.catch_warnings():
+            # yfinance 1.7 calls pandas in ways that pandas 3.1 deprecates; they are not ours to mend.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            yield
+    finally:
+        debug.hide_exceptions = before
 
 
 def _bars(frame: pd.DataFrame, symbol: str, frequency: str, left_out: dict[str, int]) -> pd.DataFrame:
