@@ -232,7 +232,7 @@ def test_sleeves_are_portfolios_of_one_symbol(case: Case) -> None:
 @settings(max_examples=30)
 @given(st.integers(0, 2**40), st.integers(0, 2**31), st.integers(0, 3))
 def test_a_draw_belongs_to_seed_stream_bar_and_symbol(seed: int, stream: int, drop: int) -> None:
-    """Whatever else is in the panel, and from whichever bar on, the same order pays the same share of the worst case."""
+    """Whatever else is in the panel, and from whichever bar on, the same order pays the same share of the worst."""
     prices = np.full((6, 4), 50.0)
     costs = dataclasses.replace(FREE, slippage_mode="sampled", slippage_bps=100, slippage_seed=seed)
     panel = panel_of(prices, prices, symbols=("AA", "BB", "CC", "DD"))
@@ -331,6 +331,18 @@ def test_participation_and_unknown_volume() -> None:
     assert trade([0, 50], panel, max_participation=0.25) == [(50, 0, "participation")]
     assert trade([0, 0, 50], panel, max_participation=0.25) == [(50, 0, "participation")]
     assert trade([20], panel, max_participation=0.25) == [(20, 20, "filled")]
+
+
+def test_a_bar_without_an_order_shows_nothing_of_the_one_before() -> None:
+    panel, rules = flat(), ExecutionModel(max_participation=2e-5).rules
+    market = market_of(panel, ExecutionModel(max_participation=2e-5), [FREE])
+    book, fills = open_book(100.0, [0], 1, 0), np.zeros((1, 1, kernel.FILL_COLUMNS))
+    kernel.place_shares(market, rules, book, 0, 0, 0, 50.0)
+    kernel.settle(market, rules, cost_rows([FREE], 252), book, fills, 0, 1)
+    assert fills[0, 0, kernel.REASON] == kernel.CASH_LIMITED | kernel.PARTICIPATION
+    kernel.settle(market, rules, cost_rows([FREE], 252), book, fills, 0, 2)
+    assert fills[0, 0, [kernel.REQUESTED, kernel.QUANTITY, kernel.REASON]].tolist() == [0, 0, 0]
+    assert not (book.due.any() or book.asked.any() or book.flags.any())
 
 
 def test_two_reasons_at_once() -> None:

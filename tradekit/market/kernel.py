@@ -247,7 +247,7 @@ def _buy(
         # The common scale is exact up to rounding, and what rounding leaves above the cash is not bought.
         _flag(fills, b, j, CASH_LIMITED)
         excess = max((outlay - book.cash[b]) / price, 0.5 / rules.lots)
-        # Beyond 2**53 lots truncation rounds, possibly up; the quantity must come down all the same.
+        # Truncation divides, which may round up; the quantity must come down all the same.
         lower = min(quantity - excess, np.nextafter(quantity, 0.0))
         quantity = min(floor_lots(lower, rules.lots), lower)
 
