@@ -342,7 +342,7 @@ def test_a_bar_without_an_order_shows_nothing_of_the_one_before() -> None:
     assert fills[0, 0, kernel.REASON] == kernel.CASH_LIMITED | kernel.PARTICIPATION
     kernel.settle(market, rules, cost_rows([FREE], 252), book, fills, 0, 2)
     assert fills[0, 0, [kernel.REQUESTED, kernel.QUANTITY, kernel.REASON]].tolist() == [0, 0, 0]
-    assert not (book.due.any() or book.asked.any() or book.flags.any())
+    assert not any(array.any() for array in (book.due, book.asked, book.flags))
 
 
 def test_two_reasons_at_once() -> None:
