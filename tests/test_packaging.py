@@ -58,7 +58,7 @@ def test_lock_is_exact_sorted_and_free_of_hosts() -> None:
     assert "torch==2.13.0" in lines
 
 
-@pytest.mark.parametrize("requirement", declared("test", "lint"), ids=str)
+@pytest.mark.parametrize("requirement", declared("yahoo", "test", "lint"), ids=str)
 def test_lock_satisfies(requirement: Requirement) -> None:
     locked = {canonicalize_name(line.split("==")[0]): line.split("==")[1] for line in lock_lines()}
     assert requirement.specifier.contains(locked[canonicalize_name(requirement.name)])
@@ -90,7 +90,7 @@ def distributions(names: set[str]) -> set[str]:
 
 
 def test_every_import_is_declared() -> None:
-    core = {canonicalize_name(requirement.name) for requirement in declared()}
+    core = {canonicalize_name(requirement.name) for requirement in declared("yahoo")}
     assert distributions(imports("tradekit", "strategies")) <= core
     test = {canonicalize_name(requirement.name) for requirement in declared("test")}
     assert distributions(imports("tests")) <= test
