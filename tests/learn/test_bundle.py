@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import pickle
 import shutil
 import subprocess
 import sys
+import zipfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,13 +18,12 @@ import torch
 
 from tests.learn.conftest import observations, quick, random_logits, untrained
 from tradekit.errors import BundleError, DeskError
+from tradekit.learn.actions import HOLD
 from tradekit.learn.bundle import MANIFEST, POLICY, WEIGHTS, Bundle, _digest, copy_bundle, read_bundle
 from tradekit.learn.network import TIE, FrozenPolicy, ask, from_torchscript, to_torchscript
 from tradekit.learn.observations import Normalisation
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tradekit.market.panel import Panel
 
 
@@ -190,6 +192,24 @@ def test_ties_take_the_lowest_action(gap: float, expected: int) -> None:
     action, probabilities = ask(network, np.zeros((1, 1)), mask)
     assert action.tolist() == [expected]
     assert probabilities[0, 6] == 0.0
+
+
+def test_the_policy_does_not_say_where_it_was_made(bundle: Bundle) -> None:
+    with zipfile.ZipFile(io.BytesIO(bundle.script)) as archive:
+        contents = b"".join(archive.read(name) for name in archive.namelist())
+    assert b"class FrozenPolicy" in contents
+    assert b"network.py" not in contents
+    assert str(Path.cwd()).encode() not in contents
+
+
+def test_weights_that_are_no_numbers_hold() -> None:
+    head = torch.nn.Linear(1, 7).double()
+    with torch.no_grad():
+        head.bias[3] = torch.nan
+    policy = FrozenPolicy(head, Normalisation(np.zeros(1), np.ones(1)))
+    action, probabilities = ask(policy, np.zeros((2, 1)), np.ones((2, 7), np.bool_))
+    assert action.tolist() == [HOLD, HOLD]
+    assert np.isnan(probabilities).all()
 
 
 def test_a_bundle_can_be_sent_to_another_process(bundle: Bundle) -> None:

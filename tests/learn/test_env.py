@@ -238,6 +238,10 @@ def test_what_an_environment_refuses() -> None:
         env.reset(options={"start": 199})
     with pytest.raises(ConfigError, match="environments is 0"):
         VectorSymbolEnv(task_of(), 0)
+    with pytest.raises(ValueError, match="actions are numbers from 0 to 6, not 7"):
+        env.step(7)
+    with pytest.raises(ValueError, match=r"not \[0, -1\]"):
+        vector.step(np.array([0, -1]))
     with pytest.raises(AttributeError, match="no method render"):
         vector.env_method("render")
     with pytest.raises(AttributeError, match="build the environment from another task"):

@@ -120,6 +120,7 @@ def test_the_verdict(policy: PolicyStrategy, panel: Panel) -> None:
     statistics = action_statistics(simulate(policy, panel))
     assert verdict(statistics, 0.5)[0]
     assert verdict(statistics, 0.5)[1].startswith("trades: validation Sharpe 0.50, ")
+    assert verdict(replace(statistics, exposure=0.049), 0.5)[1].startswith("hardly invests: ")
     assert verdict(replace(statistics, trades_per_year=0.5), 0.5)[1].startswith("buys and holds: ")
     assert "entropy 0.05 nats is low" in verdict(replace(statistics, policy_entropy=0.05), 0.5)[1]
     assert verdict(replace(statistics, policy_entropy=np.nan), 0.5) == (

@@ -122,6 +122,11 @@ def test_a_policy_that_never_trades_is_not_promoted(desk: Path, panel: Panel, re
     assert read_bundle(idle.bundle_path).folder == idle.run_folder / "bundle"
 
 
+def test_divergence_is_one_line(panel: Panel, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"training diverged after 512 steps: .*; lower learning_rate"):
+        train(quick(learning_rate=1e30, max_grad_norm=1e30), panel, tmp_path)
+
+
 @pytest.mark.parametrize("episodes", [1, 5])
 def test_the_exported_policy_decides_as_the_trained_one(panel: Panel, episodes: int) -> None:
     """float64 with the normalisation inside, against SB3's own prediction on normalised float32."""

@@ -39,6 +39,12 @@ def observation_space(task: Task) -> spaces.Box[Any]:
     return spaces.Box(-clip, clip, task.statistics.mean.shape, np.float32)
 
 
+def _demand_actions(actions: NDArray[np.int64]) -> None:
+    """Raise ValueError unless every action exists: the kernels index by them."""
+    if not ((actions >= 0) & (actions < ACTIONS)).all():
+        raise ValueError(f"actions are numbers from 0 to {ACTIONS - 1}, not {actions.tolist()}")
+
+
 class SymbolEnv(gymnasium.Env["Observation", np.int64]):
     """One symbol, one sleeve, seven actions.
 
@@ -85,7 +91,12 @@ class SymbolEnv(gymnasium.Env["Observation", np.int64]):
         return self.lanes.state.seen[0].copy(), self._info()
 
     def step(self, action: np.int64 | int) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Order what ``action`` asks, fill it in the next bar, and return what is seen at its close."""
+        """Order what ``action`` asks, fill it in the next bar, and return what is seen at its close.
+
+        Raises:
+            ValueError: there is no such action.
+        """
+        _demand_actions(np.asarray(action))
         self.lanes.step(np.array([action], np.int64), restart=False)
         outcome = self.lanes.outcome
         info = self._info() | {
@@ -149,7 +160,12 @@ class VectorSymbolEnv(VecEnv):
         return self.lanes.state.seen.copy()
 
     def step_async(self, actions: NDArray[np.int64]) -> None:
-        """Keep (B,) actions for ``step_wait``."""
+        """Keep (B,) actions for ``step_wait``.
+
+        Raises:
+            ValueError: one of them does not exist.
+        """
+        _demand_actions(actions)
         self._chosen[:] = actions
 
     def step_wait(self) -> VecEnvStepReturn:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+import zipfile
 from contextlib import contextmanager
 from copy import deepcopy
 from typing import TYPE_CHECKING
@@ -48,7 +49,8 @@ class FrozenPolicy(torch.nn.Module):
     def forward(self, observation: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return actions (B,) int64 and probabilities (B, 7) for observations (B, D) float64 and masks (B, 7) bool.
 
-        An entry that is not finite counts as the training mean.
+        An entry that is not finite counts as the training mean. Should a logit not be a number, the action is HOLD and
+        the probabilities are NaN.
         """
         scaled = (observation - self.get_buffer("mean")) / self.get_buffer("scale")
         known = torch.where(torch.isfinite(observation), scaled, torch.zeros_like(scaled))
@@ -56,7 +58,7 @@ class FrozenPolicy(torch.nn.Module):
         best = logits.max(dim=1, keepdim=True).values
         ids = self.get_buffer("ids")
         tied = torch.where(logits >= best - TIE, ids, torch.full_like(ids, ACTIONS))
-        return tied.min(dim=1).values, torch.softmax(logits, dim=1)
+        return tied.min(dim=1).values % ACTIONS, torch.softmax(logits, dim=1)
 
 
 def frozen(model: MaskablePPO, normalisation: Normalisation) -> FrozenPolicy:
@@ -80,7 +82,17 @@ def to_torchscript(policy: FrozenPolicy) -> bytes:
     with _torchscript_is_deprecated():
         traced = torch.jit.freeze(torch.jit.trace(policy, example))  # type: ignore[no-untyped-call]
         torch.jit.save(traced, buffer)
-    return buffer.getvalue()
+    return _without_traces(buffer.getvalue())
+
+
+def _without_traces(content: bytes) -> bytes:
+    """Return the TorchScript archive without what depends on where it was made: source paths and an identifier."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as archive, zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as kept:
+        for name in archive.namelist():
+            if not name.endswith((".debug_pkl", "/serialization_id")):
+                kept.writestr(zipfile.ZipInfo(name), archive.read(name))
+    return out.getvalue()
 
 
 def from_torchscript(content: bytes) -> Network:

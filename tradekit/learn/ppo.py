@@ -16,21 +16,19 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 
 from tradekit.engine.simulate import simulate
+from tradekit.errors import ConfigError
 from tradekit.evidence.sharpe import sharpe
 from tradekit.learn.actions import ACTIONS, HOLD, NAMES
 from tradekit.learn.agent import SymbolAgent
 from tradekit.learn.env import VectorSymbolEnv
 from tradekit.learn.network import FrozenPolicy, ask, frozen, one_thread, to_torchscript
-from tradekit.learn.telemetry import ActionStatistics, action_statistics
+from tradekit.learn.telemetry import LEAST_EXPOSURE, ActionStatistics, action_statistics
 
 if TYPE_CHECKING:
     from tradekit.engine.ledger import Ledger
     from tradekit.learn.recipe import Recipe
     from tradekit.learn.task import Task
     from tradekit.learn.train import Progress
-
-# Mean exposure on the validation bars below which a checkpoint's Sharpe ratio is the luck of a few positions.
-LEAST_EXPOSURE = 0.05
 
 # What SB3 logs, under the names written to the metrics file.
 _LOGGED = {
@@ -52,15 +50,10 @@ class Judgement:
     statistics: ActionStatistics
 
     @property
-    def exposure(self) -> float:
-        """Mean share of equity that is invested."""
-        return float(self.ledger.exposure.mean())
-
-    @property
     def rank(self) -> tuple[bool, float]:
         """The better the greater: those that invest before those that hardly do, then by Sharpe ratio."""
         sharpe_ratio = self.sharpe if math.isfinite(self.sharpe) else -math.inf
-        return self.exposure >= LEAST_EXPOSURE, sharpe_ratio
+        return self.statistics.exposure >= LEAST_EXPOSURE, sharpe_ratio
 
 
 @dataclass(frozen=True)
@@ -98,16 +91,35 @@ def run_ppo(recipe: Recipe, task: Task, validation_start: int, progress: Progres
         task: training slice of a panel that ends with the validation bars.
         validation_start: first row of those.
         progress: called with (steps done, in all, newest figures).
+
+    Raises:
+        ConfigError: training diverged.
     """
     with one_thread():
         environments = VectorSymbolEnv(task, recipe.ppo.environments, recipe.seed)
         model = build_model(recipe, environments)
         watch = _Watch(model, environments, recipe, validation_start, progress)
-        model.learn(recipe.ppo.timesteps, callback=watch, log_interval=None)  # type: ignore[arg-type]
+        _learn(model, recipe.ppo.timesteps, watch)
         assert watch.best is not None
         model.policy.load_state_dict(watch.parameters)
         policy = frozen(model, task.statistics)
     return Trained(watch.best, policy, watch.parameters, watch.rows, model.num_timesteps)
+
+
+def _learn(model: MaskablePPO, timesteps: int, watch: _Watch) -> None:
+    """Run the loop of the library.
+
+    Raises:
+        ConfigError: the weights stopped being numbers.
+    """
+    try:
+        model.learn(timesteps, callback=watch, log_interval=None)  # type: ignore[arg-type]
+    except ValueError as error:  # what torch's distributions say of NaN logits
+        if all(bool(torch.isfinite(value).all()) for value in model.policy.parameters()):
+            raise
+        raise ConfigError(
+            f"training diverged after {model.num_timesteps} steps: weights are no longer numbers; lower learning_rate"
+        ) from error
 
 
 def build_model(recipe: Recipe, environments: VectorSymbolEnv) -> MaskablePPO:
@@ -208,7 +220,7 @@ class _Watch(BaseCallback):
                 "step": judged.step,
                 "sharpe": judged.sharpe,
                 "total_return": judged.ledger.total_return,
-                "exposure": judged.exposure,
+                "exposure": judged.statistics.exposure,
                 "trades_per_symbol_year": judged.statistics.trades_per_year,
             }
         )

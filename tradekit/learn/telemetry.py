@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 LOW_ENTROPY = 0.1
 # Trades for each symbol and year under which a policy is told apart from one that trades.
 FEW_TRADES = 1.0
+# Mean exposure below which a Sharpe ratio is the luck of a few small positions.
+LEAST_EXPOSURE = 0.05
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class ActionStatistics:
         not_allowed: decisions outside the mask.
         unfilled: trading actions whose order did not fill at all.
         trades_per_year: filled orders for each symbol and year.
+        exposure: mean share of equity that is invested.
     """
 
     decisions: int
@@ -44,6 +47,7 @@ class ActionStatistics:
     not_allowed: int
     unfilled: int
     trades_per_year: float
+    exposure: float
 
     @property
     def total_trades(self) -> int:
@@ -66,6 +70,7 @@ class ActionStatistics:
             "total_trades": self.total_trades,
             "unfilled_orders": self.unfilled,
             "trades_per_symbol_year": self.trades_per_year,
+            "exposure": self.exposure,
         }
 
 
@@ -88,6 +93,7 @@ def action_statistics(ledger: Ledger) -> ActionStatistics:
         not_allowed=int((extras["reason"][asked] == NOT_ALLOWED).sum()),
         unfilled=int(((executed != HOLD) & ~filled & asked).sum()),
         trades_per_year=float(len(orders) / years),
+        exposure=float(ledger.exposure.mean()),
     )
 
 
@@ -103,7 +109,9 @@ def verdict(statistics: ActionStatistics, sharpe: float) -> tuple[bool, str]:
         return False, "collapsed: it never trades on the validation bars; raise the entropy coefficient or train longer"
     if not np.isfinite(sharpe):
         return False, "collapsed: its equity never moves on the validation bars; train longer"
-    said = f"validation Sharpe {sharpe:.2f}, {rate:.1f} trades per symbol and year"
+    said = f"validation Sharpe {sharpe:.2f}, {rate:.1f} trades per symbol and year, {statistics.exposure:.0%} invested"
     if statistics.policy_entropy < LOW_ENTROPY:
         said += f", entropy {statistics.policy_entropy:.2f} nats is low"
+    if statistics.exposure < LEAST_EXPOSURE:
+        return True, f"hardly invests: {said}"
     return True, f"buys and holds: {said}" if rate < FEW_TRADES else f"trades: {said}"

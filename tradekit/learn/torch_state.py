@@ -61,9 +61,10 @@ def book_to_torch(book: Book, device: torch.device | str = "cpu", dtype: torch.d
 
 def book_to_numpy(book: TorchBook) -> Book:
     """Return a copy of the book as the kernel's arrays, to go on with there."""
-    arrays: list[Any] = [np.array(item.cpu(), np.float64 if item.is_floating_point() else np.int64) for item in book]
-    arrays.append(np.zeros(tuple(book.shares.shape), np.int64))
-    return Book(*arrays)
+    kinds = {True: np.float64, False: np.int64}
+    arrays: list[Any] = [item.cpu().numpy().astype(kinds[item.is_floating_point()]) for item in book]
+    queue: Any = np.zeros(tuple(book.shares.shape), np.int64)
+    return Book(*[*arrays, queue])
 
 
 def _tensors(arrays: Iterable[NDArray[Any]], device: torch.device | str, dtype: torch.dtype) -> list[Tensor]:

@@ -241,7 +241,6 @@ def _metrics(trained: Trained) -> dict[str, Any]:
         "checkpoint_step": best.step,
         "validation_sharpe": best.sharpe,
         "validation_total_return": best.ledger.total_return,
-        "validation_exposure": best.exposure,
         "validation_cost": best.ledger.total_cost,
         **best.statistics.to_dict(),
     }
