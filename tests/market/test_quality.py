@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import doctest
 import json
+from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +22,7 @@ from tradekit.market.sources import load_panel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
+    from random import Random
 
     from tradekit.market.quality import Finding, Report
 
@@ -201,7 +204,11 @@ def test_a_block_written_in_another_zone_is_told() -> None:
         ("open", np.inf, "infinite"),
         ("low", 0.0, "zero or negative"),
         ("close", -3.0, "zero or negative"),
+        ("close", -np.inf, "zero or negative"),
+        ("high", 1e300, "beyond any market's"),
+        ("low", 1e-300, "beyond any market's"),
         ("volume", -1.0, "negative"),
+        ("volume", 1e300, "beyond any market's"),
         ("volume", None, "blank"),
     ],
 )
@@ -256,6 +263,13 @@ def test_closes_that_stand_still_longer_than_chance_allows() -> None:
     ticks = daily(2000)[["timestamp", "close"]].round({"close": 0})
     assert (ticks["close"].diff() == 0).mean() > 0.2
     assert check(ticks).of("stale") == ()
+
+
+def test_actions_that_cannot_be_are_named_and_passed_over() -> None:
+    table = daily().assign(dividend=np.nan, split=0.0)
+    table.loc[42, "dividend"] = -1.0
+    table.loc[43, "split"] = -2.0
+    assert [(found.rows, found.severity) for found in check(table).of("value")] == [((42,), "error"), ((43,), "error")]
 
 
 # Columns
@@ -478,3 +492,48 @@ def test_what_cannot_be_opened_at_all(tmp_path: Path, content: str, message: str
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"no \.parquet or \.csv files"):
         check(tmp_path / "empty")
+
+
+def test_the_documentation_runs(repository: Path) -> None:
+    failed, attempted = doctest.testfile(str(repository / "docs" / "data.md"), module_relative=False)
+    assert (failed, attempted > 10) == (0, True)
+
+
+def test_importing_every_module_leaves_the_functions_callable() -> None:
+    import tradekit.market.quality as quality
+
+    for path in Path(str(quality.__file__)).parent.glob("*.py"):
+        import_module(f"tradekit.market.quality.{path.stem}")
+    assert all(callable(getattr(quality, name)) for name in quality.__all__)
+
+
+# Nothing in a table can stop the checks
+
+JUNK = st.sampled_from([None, 0.0, -1.0, np.inf, -np.inf, "x", "", 1e-300, 1e300, np.nan, 5.0])
+
+
+@given(
+    rows=st.sampled_from([1, 2, 3, 30, 300]),
+    close_only=st.booleans(),
+    cells=st.lists(st.tuples(st.integers(0, 299), st.integers(0, 6), st.sampled_from([1, 5, 300]), JUNK), max_size=10),
+    stamp=st.sampled_from([None, pd.NaT, "soon"]),
+    again=st.booleans(),
+    order=st.randoms(use_true_random=False),
+)
+@settings(max_examples=150)
+def test_junk_is_reported_and_never_raised(
+    rows: int, close_only: bool, cells: list[tuple[int, int, int, object]], stamp: object, again: bool, order: Random
+) -> None:
+    table = daily(rows).assign(adj_close=lambda frame: frame["close"], dividend=0.0).astype(object)
+    table = table[["timestamp", "close"]] if close_only else table
+    for row, column, length, value in cells:
+        table.iloc[row % rows : row % rows + length, 1 + column % (table.shape[1] - 1)] = value
+    if stamp is not None:
+        table.iloc[-1, 0] = stamp
+    if again:
+        table = join(table, table.iloc[: rows // 2])
+        table = table.iloc[order.sample(range(len(table)), len(table))].reset_index(drop=True)
+    report = check(table)
+    json.dumps(report.to_dict(), allow_nan=False)
+    assert all(0 <= row < len(table) for found in report.findings for row in found.rows)
+    assert all("\n" not in found.message for found in report.findings)

@@ -15,14 +15,14 @@ from tests.market.tables import Frame, daily, half_hours, in_time_order, join, s
 from tradekit.errors import DataError
 from tradekit.market.actions import Actions
 from tradekit.market.quality import check, repair
-from tradekit.market.quality.repair import ASKS
+from tradekit.market.quality.repairs import ASKS
 from tradekit.market.quality.steps import DROPS, STEPS
 from tradekit.market.sources.raw import read_raw, to_frame
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tradekit.market.quality.repair import Repaired
+    from tradekit.market.quality.repairs import Repaired
 
 PRICES = ["open", "high", "low", "close"]
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tradekit.market.actions import Actions
     from tradekit.market.panel import Panel
-    from tradekit.market.quality.repair import Repaired
+    from tradekit.market.quality.repairs import Repaired
     from tradekit.market.sources.raw import Source
 
 __all__ = ["Finding", "Report", "check", "demand_adjusted", "repair"]
@@ -47,14 +47,14 @@ def repair(
     Args:
         source: as for ``check``.
         findings: of that source; None checks it and takes all.
-        ask: which repairs; ``tradekit.market.quality.repair.ASKS`` says what each does.
+        ask: which repairs; ``tradekit.market.quality.repairs.ASKS`` says what each does.
         actions: for ``apply_actions``: splits and dividends, or a file that holds them; None takes the table's own.
 
     Raises:
         DataError: as ``check``; an unknown repair, or one that cannot be done on this table.
     """
     from tradekit.market.quality.inspect import inspect
-    from tradekit.market.quality.repair import repair_table
+    from tradekit.market.quality.repairs import repair_table
     from tradekit.market.sources.raw import open_raw, read_actions
 
     table = open_raw(source)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tradekit.market.quality.table import PRICES
+from tradekit.market.quality.table import usable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,9 +55,7 @@ class SymbolBars:
         values = np.full(len(self), np.nan)
         for name in self.table.fields.get(field, ()):
             values = np.where(np.isnan(values), self.table.columns[name][self.rows], values)
-        if field in (*PRICES, "adj_close"):
-            return np.where((values > 0) & np.isfinite(values), values, np.nan)
-        return np.where(values < 0, np.nan, values)
+        return usable(field, values)
 
     @cached_property
     def close(self) -> Floats:
@@ -110,13 +108,12 @@ class Sessions:
 
 def each_symbol(table: RawTable, clock: Clock) -> Iterator[SymbolBars]:
     """Yield the bars of every symbol that has at least two."""
-    close = table.value("close")
-    usable = ~np.isnat(table.times) & (close > 0) & np.isfinite(close)
-    order = np.lexsort((table.times, ~usable, table.symbols))
+    tradable = ~np.isnat(table.times) & ~np.isnan(usable("close", table.value("close")))
+    order = np.lexsort((table.times, ~tradable, table.symbols))
     order = order[~np.isnat(table.times[order])]
     names = table.symbols[order]
     for rows in np.split(order, np.flatnonzero(names[1:] != names[:-1]) + 1):
         times = table.times[rows]
-        first = usable[rows] & np.concatenate([[True], times[1:] != times[:-1]])
+        first = tradable[rows] & np.concatenate([[True], times[1:] != times[:-1]])
         if first.sum() > 1:
             yield SymbolBars(table, clock, str(table.symbols[rows[0]]), rows[first], rows[~first])

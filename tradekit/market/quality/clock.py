@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tradekit.market import calendar
+from tradekit.market.quality.table import usable
 
 if TYPE_CHECKING:
     from tradekit.market.panel import Bools, Floats, Times
@@ -105,7 +106,7 @@ def _ends(table: RawTable, wall: Times, seconds: int) -> Times:
 
 
 def _share(regular: Bools, volume: Floats) -> float:
-    weight = np.nan_to_num(volume, nan=0.0).clip(min=0.0)
+    weight = np.nan_to_num(usable("volume", volume), nan=0.0)
     if not weight.sum():
         weight = np.ones(len(regular))
     return float(weight[regular].sum() / weight.sum())

@@ -14,9 +14,9 @@ depends on a price level, a volume or a vendor:
 ``CALM_AFTER``      0.5       unless ranges shrink afterwards, as they do when a company is bid for at a fixed price
 ==================  ========  =======================================================================================
 
-The figures are those of some 200 moves of 8 sigma in 270 symbols over 25 years of daily bars, 34 of them splits.
-Scale is 1.4826 times the median absolute return (the normal distribution's standard deviation), the larger of the
-symbol's whole history and the 20 sessions before.
+The figures are those of 136 overnight moves of 8 sigma in 25 years of daily bars, 30 of which were bookkeeping. Scale
+is 1.4826 times the median absolute return (the normal distribution's standard deviation), the larger of the symbol's
+whole history and the 20 sessions before.
 """
 
 from __future__ import annotations
@@ -138,7 +138,8 @@ def _judge(bars: Sessions, returns: Floats, moves: Floats, whole: float, place: 
     else:
         near = nearest_split(move, NEAR_OF_CLOSES * whole)
         # A price that mostly stands still moves in ticks, and three ticks to one look like a split.
-        alive = np.mean(returns[max(place - WINDOW, 1) : place] != 0.0) > 0.5
+        recent = returns[max(place - WINDOW, 1) : place]
+        alive = np.count_nonzero(recent) > 0.5 * len(recent)
         kind = "bookkeeping" if sigmas >= SIGMA_OF_CLOSES and near and alive else "traded"
     if kind == "traded" and (max(abs(total), abs(move)) < LARGE or max(abs(total) / scale, sigmas) < SIGMA):
         return None

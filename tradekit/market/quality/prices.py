@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tradekit.market.actions import Actions, actions_of, in_prices, text_of
+from tradekit.market.actions import Actions, in_prices, text_of
 from tradekit.market.quality.findings import count, finding
 from tradekit.market.quality.jumps import find_jumps, find_spikes, find_wicks
 
@@ -42,7 +42,7 @@ def check_prices(bars: SymbolBars) -> Iterator[Finding]:
             f"{bars.table.stamp(int(rows[0]))}, by up to {reach[wicks].max():.0f} sigma of a bar: no one traded there"
         )
         yield finding("wick", "warning", bars.table, bars.symbol, rows, text, float(reach[wicks].max()), "clip_wicks")
-    own = actions_of(bars.table).of(bars.symbol) if bars.table.has("split") or bars.table.has("dividend") else None
+    own = _own_actions(bars)
     named = {_session_of(bars, place) for spike in spikes for place in (spike.first, spike.first + spike.bars)}
     if own is not None:
         known = in_prices(bars.sessions.dates, bars.sessions.open, bars.sessions.close, own)
@@ -51,6 +51,17 @@ def check_prices(bars: SymbolBars) -> Iterator[Finding]:
     for jump in find_jumps(bars.sessions, frozenset(named)):
         yield from _jump(bars, jump, own)
     yield from _adjustments(bars, own)
+
+
+def _own_actions(bars: SymbolBars) -> Actions | None:
+    """Return the actions that the table records for a symbol, None if it has no columns for any."""
+    if not (bars.table.has("split") or bars.table.has("dividend")):
+        return None
+    # What no action can be is named cell by cell, and passed over here.
+    split, dividend = np.nan_to_num(bars.value("split"), nan=1.0), np.nan_to_num(bars.value("dividend"), nan=0.0)
+    split = np.where(split == 0.0, 1.0, split)
+    rows = np.flatnonzero((split != 1.0) | (dividend != 0.0))
+    return Actions(np.full(len(rows), bars.symbol), bars.dates[rows], split[rows], dividend[rows], bars.table.origin)
 
 
 def _session_of(bars: SymbolBars, place: int) -> int:

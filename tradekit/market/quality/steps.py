@@ -10,7 +10,7 @@ import numpy as np
 from tradekit.errors import DataError
 from tradekit.market.actions import actions_of, apply_actions
 from tradekit.market.quality.clock import read_clock
-from tradekit.market.quality.table import PRICES
+from tradekit.market.quality.table import PRICES, usable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -217,10 +217,12 @@ def _scale(work: Work, ask: str, option: str) -> None:
     table = work.table
     if not table.has("adj_close"):
         raise DataError(f"{table.origin}: scale_to_adjusted needs an adj_close column; this table has none")
-    factor = table.value("adj_close") / table.value("close")
-    if np.isnan(factor).any():
-        row = table.where(int(np.argmax(np.isnan(factor))))
-        raise DataError(f"{table.origin}, {row}: close or adj_close is blank; drop that row first (drop_bad_values)")
+    adjusted, close = table.value("adj_close"), table.value("close")
+    unusable = np.isnan(usable("close", close) + usable("adj_close", adjusted))
+    if unusable.any():
+        row = table.where(int(np.argmax(unusable)))
+        raise DataError(f"{table.origin}, {row}: close or adj_close is not a price; drop that row first")
+    factor = adjusted / close
     for field in PRICES:
         if table.has(field):
             work.put(ask, field, table.value(field) * factor)

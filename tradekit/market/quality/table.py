@@ -18,6 +18,15 @@ if TYPE_CHECKING:
     from tradekit.market.panel import Bools, Floats, Panel, Times
 
 PRICES = ("open", "high", "low", "close")
+LEAST_PRICE, MOST_PRICE, MOST_VOLUME = 1e-9, 1e12, 1e15
+"""No market has prices or volumes beyond these, and their products and ratios stay finite."""
+
+
+def usable(field: str, values: Floats) -> Floats:
+    """Return (R,) a field's values, NaN where there is none that a market could have."""
+    if field in (*PRICES, "adj_close"):
+        return np.where((values >= LEAST_PRICE) & (values <= MOST_PRICE), values, np.nan)
+    return np.where((values >= 0) & (values <= MOST_VOLUME), values, np.nan)
 
 
 @dataclass(frozen=True, eq=False)

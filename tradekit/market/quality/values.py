@@ -8,7 +8,7 @@ import numpy as np
 
 from tradekit.market.quality.findings import count, finding
 from tradekit.market.quality.jumps import runs
-from tradekit.market.quality.table import PRICES
+from tradekit.market.quality.table import PRICES, usable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +36,7 @@ def check_cells(table: RawTable) -> Iterator[Finding]:
     for name in table.names:
         rows = np.flatnonzero(table.symbols == name)
         for field in table.fields:
-            if field in (*PRICES, "volume"):
+            if field != "adj_close":
                 yield from _faults(table, name, field, rows)
 
 
@@ -44,8 +44,17 @@ def _faults(table: RawTable, name: str, field: str, rows: NDArray[np.intp]) -> I
     values = table.value(field)[rows]
     written = {row for own in table.fields[field] for row in table.text.get(own, ())}
     text = np.isin(rows, list(written)) & np.isnan(values)
-    low, below = ("negative", values < 0) if field == "volume" else ("zero or negative", values <= 0)
-    faults = {"not a number": text, "blank": np.isnan(values) & ~text, "infinite": np.isinf(values), low: below}
+    low, below = ("zero or negative", values <= 0) if field in PRICES else ("negative", values < 0)
+    rest = ~np.isnan(values) & ~below & np.isnan(usable(field, values))
+    faults = {
+        "not a number": text,
+        "blank": np.isnan(values) & ~text,
+        low: below,
+        "infinite": rest & np.isinf(values),
+        "beyond any market's": rest & ~np.isinf(values),
+    }
+    if field in ("dividend", "split"):
+        del faults["blank"]  # a day without an action
     for fault, wrong in faults.items():
         if wrong.any():
             bad = rows[wrong]
@@ -55,17 +64,13 @@ def _faults(table: RawTable, name: str, field: str, rows: NDArray[np.intp]) -> I
 
 def broken_ranges(table: RawTable) -> Floats:
     """Return (R,) by how much of the close a high is below, or a low above, the bar's other prices; 0 if not."""
-    values = {field: _finite(table.value(field)) for field in PRICES if table.has(field)}
+    values = {field: usable(field, table.value(field)) for field in PRICES if table.has(field)}
     beyond = np.zeros(len(table))
     for edge, sign in (("high", 1.0), ("low", -1.0)):
         if edge in values:
             for other in values.values():
                 beyond = np.fmax(beyond, sign * (other - values[edge]) / values["close"])
     return np.where(beyond > ROUNDING, beyond, 0.0)
-
-
-def _finite(values: Floats) -> Floats:
-    return np.where(np.isfinite(values) & (values != 0), values, np.nan)
 
 
 def check_ranges(bars: SymbolBars, broken: Floats) -> Iterator[Finding]:
