@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tradekit.cli.options import SOURCE, examples
+from tradekit.cli.options import SOURCE, actions_option, examples
 
 
 @click.command(
@@ -18,6 +18,7 @@ from tradekit.cli.options import SOURCE, examples
 @click.option("--symbols", metavar="A,B", help="Symbols, separated by commas; all when left out.")
 @click.option("--start", metavar="DATE", help="First date, inclusive.")
 @click.option("--end", metavar="DATE", help="Last date, inclusive.")
+@actions_option
 @click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="0 takes a free one.")
 @click.option("--cash", type=float, default=100_000.0, show_default=True, metavar="DOLLARS", help="In the account.")
 @click.option("--costs", metavar="MODEL", default="realistic", help="realistic, alpaca_low, free, or a TOML file.")
@@ -29,6 +30,7 @@ def command(
     symbols: str | None,
     start: str | None,
     end: str | None,
+    actions: str | None,
     port: int,
     cash: float,
     costs: str,
@@ -45,6 +47,6 @@ def command(
     from tradekit.live.exchange.server import serve
     from tradekit.market.sources import load_panel
 
-    panel = load_panel(data, symbols, start, end)
+    panel = load_panel(data, symbols, start, end, actions=actions)
     settings = Settings(cash=cash, costs=named_costs(costs), sleeves=sleeves, start=from_bar)
     serve(panel, port=port, settings=settings, store=store, ready=click.echo)

@@ -22,9 +22,15 @@ def examples(*lines: str) -> str:
     return "\b\n" + "\n".join(["Example:", *(f"  {line}" for line in lines)])
 
 
+actions_option = click.option(
+    "--actions", metavar="FILE", help="Splits and dividends that raw prices are adjusted for."
+)
+
+
 def data_options(command: Command) -> Command:
-    """Add --data, --symbols, --start and --end."""
+    """Add --data, --symbols, --start, --end and --actions."""
     for option in (
+        actions_option,
         click.option("--end", metavar="DATE", help="Last date, inclusive."),
         click.option("--start", metavar="DATE", help="First date, inclusive."),
         click.option("--symbols", metavar="A,B", help="Symbols, separated by commas; all when left out."),

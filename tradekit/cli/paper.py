@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tradekit.cli.console import print_json, print_rich, steps
-from tradekit.cli.options import SOURCE, examples, json_option
+from tradekit.cli.options import SOURCE, actions_option, examples, json_option
 
 if TYPE_CHECKING:
     from tradekit.desk.folder import Desk
@@ -32,6 +32,7 @@ def command() -> None:
 @click.option("--symbols", metavar="A,B", help="Symbols, separated by commas; all when left out.")
 @click.option("--start", metavar="DATE", help="First date, inclusive.")
 @click.option("--end", metavar="DATE", help="Last date, inclusive.")
+@actions_option
 @click.option("--bars", type=click.IntRange(min=2), metavar="N", help="Trade the last N bars of the data.")
 @click.option("--cash", type=float, metavar="DOLLARS", help="Dollars at the start.")
 @json_option
@@ -83,9 +84,9 @@ def report(session: str | None, as_json: bool) -> None:
 
 
 def changed(spec: SessionSpec, symbols: str | None, data: str | None, **given: Any) -> SessionSpec:
-    """Return ``spec`` with the options given; other data leaves the spec's symbols, dates and benchmark aside."""
+    """Return ``spec`` with the options given; other data leaves aside what the spec says of its own."""
     if data is not None and data != spec.data:
-        spec = replace(spec, data=data, symbols=None, start=None, end=None, benchmark=None)
+        spec = replace(spec, data=data, symbols=None, start=None, end=None, benchmark=None, actions=None)
     if symbols is not None:
         spec = replace(spec, symbols=tuple(name.strip() for name in symbols.split(",") if name.strip()))
     return replace(spec, **{key: value for key, value in given.items() if value is not None})

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tradekit.cli.console import print_json, steps
-from tradekit.cli.options import SOURCE, examples, json_option
+from tradekit.cli.options import SOURCE, actions_option, examples, json_option
 
 if TYPE_CHECKING:
     from tradekit.desk.folder import Desk
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 @click.option("--symbols", metavar="A,B", help="Symbols, separated by commas; all when left out.")
 @click.option("--start", metavar="DATE", help="First date of training.")
 @click.option("--end", metavar="DATE", help="Last date of training and validation; later bars stay unseen.")
+@actions_option
 @click.option(
     "--timesteps", type=click.IntRange(min=1), metavar="N", help="Environment steps, instead of the recipe's."
 )
@@ -79,6 +80,7 @@ def _train(
     symbols: str | None,
     start: str | None,
     end: str | None,
+    actions: str | None,
     timesteps: int | None,
     seed: int | None,
     out: Path | None,
@@ -88,8 +90,8 @@ def _train(
     from tradekit.market.sources import load_panel
 
     recipe = Recipe.load(desk.policies / name / RECIPE)
-    chosen = data or symbols or start
-    panel = load_panel(data or recipe.data.source, symbols, start) if chosen else None
+    chosen = data or symbols or start or actions
+    panel = load_panel(data or recipe.data.source, symbols, start, actions=actions) if chosen else None
     with steps(f"train {name}") as progress:
 
         def tell(done: int, total: int, figures: dict[str, Any]) -> None:

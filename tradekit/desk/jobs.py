@@ -37,14 +37,18 @@ class Outcome:
 
 
 def bars_of(data: DataSpec, desk: Desk) -> Panel:
-    """Load the bars of a spec; a path counts from the working folder, and if nothing is there from the desk's root.
+    """Load the bars of a spec; paths count from the working folder, and if nothing is there from the desk's root.
 
     Raises:
         DataError: the source cannot be found or used.
     """
-    inside = desk.root / data.source
-    source = os.fspath(inside) if not Path(data.source).exists() and inside.exists() else data.source
-    return load_panel(source, data.symbols, data.start, data.end, data.benchmark)
+    actions = None if data.actions is None else _found(data.actions, desk)
+    return load_panel(_found(data.source, desk), data.symbols, data.start, data.end, data.benchmark, actions)
+
+
+def _found(path: str, desk: Desk) -> str:
+    inside = desk.root / path
+    return os.fspath(inside) if not Path(path).exists() and inside.exists() else path
 
 
 def backtest_spec(desk: Desk, path: Path | None, walk_forward: bool) -> BacktestSpec:

@@ -19,9 +19,11 @@ class Overrides:
     """Settings given by hand; None leaves the spec's.
 
     Attributes:
-        data: a source; one that is not the spec's leaves the spec's symbols, dates, benchmark and windows aside.
+        data: a source; one that is not the spec's leaves the spec's symbols, dates, benchmark, actions and
+            windows aside.
         symbols, strategies: names separated by commas.
         start, end: dates, YYYY-MM-DD.
+        actions: a file of splits and dividends.
         costs: a preset or a file.
         slippage_shock: factor on slippage, spread and impact.
         cost_shock: factor on every cost.
@@ -33,6 +35,7 @@ class Overrides:
     symbols: str | None = None
     start: str | None = None
     end: str | None = None
+    actions: str | None = None
     strategies: str | None = None
     costs: str | None = None
     slippage_shock: float | None = None
@@ -58,6 +61,7 @@ class Overrides:
                 symbols=_names(self.symbols, "symbols") or data.symbols,
                 start=self.start or data.start,
                 end=self.end or data.end,
+                actions=self.actions or data.actions,
             ),
             windows=None if other else spec.windows,
             strategies=_names(self.strategies, "strategies") or spec.strategies,

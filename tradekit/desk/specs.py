@@ -32,6 +32,7 @@ class DataSpec:
     start: str | None = None
     end: str | None = None
     benchmark: str | None = None
+    actions: str | None = None
 
 
 @dataclass(frozen=True)

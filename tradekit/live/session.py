@@ -92,7 +92,7 @@ def journal_path(folder: Path, name: str) -> Path:
 
 def _open_exchange(spec: SessionSpec, strategy: AnyStrategy, path: Path, stack: ExitStack) -> ExchangeServer:
     """Open an exchange beside the session that replays the last bars of the data, kept in a log beside the journal."""
-    panel = load_panel(spec.data, spec.symbols, spec.start, spec.end, spec.benchmark)
+    panel = load_panel(spec.data, spec.symbols, spec.start, spec.end, spec.benchmark, spec.actions)
     first = len(panel) - spec.bars
     if first < 0:
         raise SessionError(f"{panel.source}: {len(panel)} bars, the session wants {spec.bars}; widen start/end")
@@ -113,7 +113,7 @@ def index_closes(spec: SessionSpec, panel: Panel) -> Floats | None:
     """Return (T,) closes of a benchmark that is not a symbol of the panel; the panel keeps its returns only."""
     if panel.benchmark_name in (EQUAL_WEIGHT, *panel.symbols):
         return None
-    index = load_panel(spec.data, [panel.benchmark_name], benchmark=EQUAL_WEIGHT)
+    index = load_panel(spec.data, [panel.benchmark_name], benchmark=EQUAL_WEIGHT, actions=spec.actions)
     closes = dict(zip(index.timestamps.tolist(), index.close[:, 0].tolist(), strict=True))
     return np.array([closes.get(stamp, np.nan) for stamp in panel.timestamps.tolist()])
 

@@ -25,7 +25,7 @@ class ExchangeSpec:
 
     Attributes:
         url: loopback address of one that runs already, whose bars then take the place of ``data``, ``symbols``,
-            ``start`` and ``end``; empty opens one beside the session.
+            ``start``, ``end`` and ``actions``; empty opens one beside the session.
         costs: what trading costs there; None: what the session's own model says.
         key_id, secret_key: what it is opened with.
     """
@@ -45,7 +45,7 @@ class SessionSpec:
         mode: ``local`` trades on an exchange on this machine, ``observe`` decides and sends nothing, ``paper`` is
             Alpaca's paper account.
         strategy: name or path of the strategy, for whoever loads it.
-        data, symbols, start, end, benchmark: as ``load_panel`` takes them.
+        data, symbols, start, end, benchmark, actions: as ``load_panel`` takes them.
         bars: the session's bars, the last ones of the data.
         history: bars before them that the strategy is fitted on and may look back at; more when its lookback is longer.
         cash: dollars.
@@ -64,6 +64,7 @@ class SessionSpec:
     start: str | None = None
     end: str | None = None
     benchmark: str | None = None
+    actions: str | None = None
     bars: int = 120
     history: int = 1000
     cash: float = 100_000.0
@@ -104,7 +105,7 @@ class SessionSpec:
         ):
             if name in settings:
                 settings[name] = build(_table(name, settings[name]))
-        for name in ("strategy", "data", "start", "end", "benchmark"):
+        for name in ("strategy", "data", "start", "end", "benchmark", "actions"):
             if name in settings:
                 settings[name] = str(settings[name])
         return cls(**settings)

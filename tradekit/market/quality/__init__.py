@@ -77,5 +77,5 @@ def demand_adjusted(panel: Panel) -> None:
         raise DataError(
             f"{panel.source}: {found.symbol} steps by a {found.new}:{found.old} split on {found.date} "
             f"({found.before:g} to {found.after:g}), so its prices are raw; load it with its actions "
-            "(actions=FILE with timestamp, symbol, split, dividend), or take adjusted prices"
+            "(--actions FILE, actions=FILE in Python: timestamp, symbol, split, dividend), or take adjusted prices"
         )
