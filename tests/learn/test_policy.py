@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from tests.learn.conftest import quick, untrained
 from tests.panels import intraday, random_panel
 from tradekit.engine.audit import audit
 from tradekit.engine.simulate import simulate
@@ -24,11 +25,14 @@ from tradekit.learn.actions import (
     SELL_PARTIAL,
 )
 from tradekit.learn.policy import PolicyStrategy
+from tradekit.learn.recipe import DataChoice
 from tradekit.learn.telemetry import action_statistics, verdict
 from tradekit.market.costs import CostModel
 from tradekit.market.execution import ExecutionModel
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tradekit.learn.bundle import Bundle
     from tradekit.market.panel import Panel
 
@@ -92,15 +96,46 @@ def test_passes_the_audit(policy: PolicyStrategy, panel: Panel) -> None:
 
 
 def test_the_data_it_was_trained_for(policy: PolicyStrategy, panel: Panel) -> None:
-    policy.check(panel)
+    policy.check(panel, ExecutionModel(latency_bars=3))
     mend = "train there with: tradekit train --data random"
     with pytest.raises(BundleError) as caught:
-        policy.check(intraday(panel, 7))
+        policy.check(intraday(panel, 7), ExecutionModel())
     assert str(caught.value) == (
         f"quick was trained on 1D bars with fills at the open, and random has 1h bars with fills at the open; {mend}"
     )
-    with pytest.raises(BundleError, match="random has 1D bars with fills at the close"):
-        policy.check(random_panel(300, 3, close_only=True))
+    with pytest.raises(BundleError, match=f"random has 1D bars with fills at the close; {mend}"):
+        policy.check(random_panel(300, 3, close_only=True), ExecutionModel())
+
+
+def test_fills_are_those_of_the_run(panel: Panel, policy: PolicyStrategy, tmp_path: Path) -> None:
+    at_close = ExecutionModel(fill_at="close")
+    closes = PolicyStrategy(untrained(replace(quick(), execution=at_close), panel, tmp_path / "bundle"))
+    closes.check(panel, at_close)
+    closes.check(random_panel(300, 3, close_only=True), ExecutionModel())
+    for refused, execution, trained, given in (
+        (closes, ExecutionModel(), "close", "open"),
+        (policy, at_close, "open", "close"),
+    ):
+        with pytest.raises(BundleError) as caught:
+            refused.check(panel, execution)
+        assert str(caught.value) == (
+            f"quick was trained on 1D bars with fills at the {trained}, and random has 1D bars with fills at the "
+            f'{given}; set fill_at = "{trained}" in [execution]'
+        )
+
+
+def test_a_feature_of_another_benchmark_is_refused(panel: Panel, policy: PolicyStrategy, tmp_path: Path) -> None:
+    recipe = replace(quick(), data=DataChoice(features=("return_1", "relative_strength_20")))
+    against = PolicyStrategy(untrained(recipe, panel, tmp_path / "bundle"))
+    against.check(panel, ExecutionModel())
+    other = replace(panel, benchmark_name="SPY")
+    with pytest.raises(BundleError) as caught:
+        against.check(other, ExecutionModel())
+    assert str(caught.value) == (
+        "quick: relative_strength_20 was trained with the benchmark equal_weight, and random has SPY; "
+        'set benchmark = "equal_weight" in the spec, or train there with: tradekit train --data random'
+    )
+    policy.check(other, ExecutionModel())  # it sees nothing of the benchmark
 
 
 def test_statistics_count_what_filled(policy: PolicyStrategy, panel: Panel) -> None:

@@ -127,9 +127,10 @@ def run_audit(desk: Desk, name: str, overrides: Overrides) -> AuditReport:
         TradekitError: the strategy or source cannot be used.
     """
     strategy = load_strategy(name, desk).strategy
-    panel = bars_of(overrides.apply(BacktestSpec(DataSpec(desk.data))).data, desk)
+    spec = overrides.apply(BacktestSpec(DataSpec(desk.data)))
+    panel = bars_of(spec.data, desk)
     if hasattr(strategy, "check"):
-        strategy.check(panel)
+        strategy.check(panel, spec.execution)
     half = len(panel) // 2
     fitted, failure = attempt(lambda: strategy.fit(panel[:half]))
     if failure is not None:

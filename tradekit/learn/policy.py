@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tradekit.errors import BundleError, DataError
 from tradekit.learn.agent import SymbolAgent
 from tradekit.learn.bundle import read_bundle
-from tradekit.market.execution import ExecutionModel
+from tradekit.market.features import FEATURES
 
 if TYPE_CHECKING:
     import os
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from tradekit.learn.bundle import Bundle
+    from tradekit.market.execution import ExecutionModel
     from tradekit.market.panel import Panel
 
 
@@ -44,16 +45,35 @@ class PolicyStrategy(SymbolAgent):
         """Open of the last bar that training or validation used."""
         return self.bundle.seen_end
 
-    def check(self, panel: Panel) -> None:
-        """Raise BundleError when the policy was not trained for data like this, naming what differs."""
+    def check(self, panel: Panel, execution: ExecutionModel) -> None:
+        """Raise BundleError when the policy was not trained for these bars, filled like this, naming what differs.
+
+        Args:
+            panel: the bars to decide on.
+            execution: what the orders are filled by; latency and sizes may differ from training, open or close not.
+        """
         data = self.bundle.data
-        trained = f"{data['frequency']} bars with fills at the {data['fill_at']}"
-        fills = ExecutionModel().fills_at(panel)
-        given = f"{panel.frequency} bars with fills at the {fills}"
         mend = f"train there with: tradekit train --data {panel.source}"
-        if trained != given:
-            raise BundleError(f"{self.name} was trained on {trained}, and {panel.source} has {given}; {mend}")
+        trained, given = data["fill_at"], execution.fills_at(panel)
+        if (panel.frequency, given) != (data["frequency"], trained):
+            if panel.frequency == data["frequency"] and trained in panel.columns:
+                mend = f'set fill_at = "{trained}" in [execution]'
+            raise BundleError(
+                f"{self.name} was trained on {data['frequency']} bars with fills at the {trained}, "
+                f"and {panel.source} has {panel.frequency} bars with fills at the {given}; {mend}"
+            )
         try:
             self.features.check(panel)
         except DataError as error:
             raise BundleError(f"{self.name}: {error}; {mend}") from error
+        self._demand_benchmark(panel, mend)
+
+    def _demand_benchmark(self, panel: Panel, mend: str) -> None:
+        """A feature of the benchmark is another feature when the benchmark is another one."""
+        trained = self.bundle.data["benchmark"]
+        feature = next((name for name in self.features.names if "benchmark_returns" in FEATURES[name].inputs), None)
+        if feature is not None and panel.benchmark_name != trained:
+            raise BundleError(
+                f"{self.name}: {feature} was trained with the benchmark {trained}, and {panel.source} has "
+                f'{panel.benchmark_name}; set benchmark = "{trained}" in the spec, or {mend}'
+            )

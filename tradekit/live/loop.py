@@ -157,7 +157,7 @@ class Session:
 
     def _fit(self, panel: LivePanel) -> None:
         if hasattr(self._strategy, "check"):
-            self._strategy.check(panel)
+            self._strategy.check(panel, self._spec.execution)
         try:
             self._strategy = self._strategy.fit(panel)
         except TradekitError:
