@@ -1,18 +1,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from tests.panels import BuyOnce, Table, random_panel
 from tradekit.engine.simulate import simulate
-from tradekit.engine.stress import MULTIPLES, Scenario, default_scenarios, stress
+from tradekit.engine.stress import MULTIPLES, Scenario, default_scenarios, multiples_of, stress
 from tradekit.engine.walk_forward import walk_forward
 from tradekit.engine.windows import Windowing
 from tradekit.errors import ConfigError
 from tradekit.market.costs import CostModel
 from tradekit.market.execution import ExecutionModel
+
+if TYPE_CHECKING:
+    from tradekit.market.panel import Floats, Panel
 
 WINDOWS = Windowing(train_sessions=50, test_sessions=20)
 
@@ -130,3 +134,51 @@ def test_a_bad_scenario_is_named(settings: dict[str, object], word: str) -> None
 def test_two_scenarios_of_one_name_are_refused() -> None:
     with pytest.raises(ConfigError, match="share a name: base"):
         stress(Table(0.1), random_panel(130, 1), [Scenario("base", "base"), Scenario("base", "base")], WINDOWS)
+
+
+def test_a_strategy_that_raises_is_skipped_by_name_and_the_rest_goes_on() -> None:
+    class Raises(Table):
+        def weights(self, panel: Panel) -> Floats:
+            raise KeyError("volume")
+
+    scenarios = [Scenario("base", "base"), Scenario("fall", "replay", start="2010-04-20", end="2010-05-20")]
+    result = stress([Raises(0.1, "raises"), BuyOnce()], random_panel(200, 2), scenarios, WINDOWS)
+    assert [result.cell("raises", one.name).skipped for one in scenarios] == ["it raised KeyError: 'volume'"] * 2
+    assert result.cell("buy_and_hold", "base").ledger is not None
+
+
+def test_every_walked_strategy_is_audited() -> None:
+    class Peeks(Table):
+        def weights(self, panel: Panel) -> Floats:
+            table = np.zeros(panel.close.shape)
+            table[:-1] = (panel.close[1:] > panel.close[:-1]) / len(panel.symbols)
+            return table
+
+    result = stress([Peeks(0.0, "peeks"), BuyOnce()], random_panel(130, 2), [Scenario("base", "base")], WINDOWS)
+    assert not result.audits["peeks"].passed
+    assert result.audits["buy_and_hold"].passed
+
+
+def test_wide_spreads_end_the_search_and_an_impossible_shock_is_skipped_by_name() -> None:
+    wide = CostModel(spread_bps=400.0)
+    scenarios = [Scenario("base", "base"), Scenario("absurd", "costs", cost_shock=50.0)]
+    result = stress(Table(0.3), random_panel(130, 2), scenarios, WINDOWS, wide)
+    assert result.cell("table", "base").ledger is not None
+    assert "a sale would bring nothing" in str(result.cell("table", "absurd").skipped)
+    assert multiples_of(wide)[-1] == 24.0  # 26 x 405 bp are more than the whole price
+
+
+def test_a_replay_leaves_out_what_is_purged_and_reaches_back_when_anchored() -> None:
+    seen: list[tuple[np.datetime64, np.datetime64]] = []
+
+    class Looks(Table):
+        def fit(self, train: Panel) -> Looks:
+            seen.append((train.timestamps[0], train.timestamps[-1]))
+            return self
+
+    panel = random_panel(200, 2)
+    start, end = str(panel.timestamps[100])[:10], str(panel.timestamps[139])[:10]
+    windowing = Windowing(train_sessions=50, test_sessions=20, purge_sessions=3, embargo_sessions=2, anchored=True)
+    setup = [Scenario("fall", "replay", start=start, end=end)]
+    stress(Looks(0.1), panel, setup, windowing)
+    assert seen[-1] == (panel.timestamps[0], panel.timestamps[94])

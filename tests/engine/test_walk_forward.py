@@ -7,6 +7,7 @@ import pytest
 
 from tests.panels import BuyOnce, Table, random_panel
 from tradekit.engine.simulate import simulate
+from tradekit.engine.single_pass import LEARNS, single_pass
 from tradekit.engine.strategy import Portfolios, Targets, View
 from tradekit.engine.walk_forward import walk_forward
 from tradekit.engine.windows import Windowing
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 WINDOWS = Windowing(train_sessions=50, test_sessions=20)
 
 
+TRAINED_ON: list[tuple[np.datetime64, np.datetime64]] = []
+
+
 class Learner:
     """Holds what fell below its training mean; remembers what it was given."""
 
@@ -25,10 +29,9 @@ class Learner:
 
     def __init__(self, mean: Floats | None = None) -> None:
         self.mean = mean
-        self.trained_on: list[tuple[np.datetime64, np.datetime64]] = []
 
     def fit(self, train: Panel) -> Learner:
-        self.trained_on.append((train.timestamps[0], train.timestamps[-1]))
+        TRAINED_ON.append((train.timestamps[0], train.timestamps[-1]))
         return Learner(train.close.mean(axis=0))
 
     def weights(self, panel: Panel) -> Floats:
@@ -37,13 +40,12 @@ class Learner:
 
 
 def test_every_window_learns_only_from_bars_before_it() -> None:
-    panel, learner = random_panel(130, 3), Learner()
-    result = walk_forward(learner, panel, WINDOWS)
+    panel = random_panel(130, 3)
+    TRAINED_ON.clear()
+    result = walk_forward(Learner(), panel, WINDOWS)
     windows = [one.window for one in result.runs[0].windows]
     assert len(windows) == 4
-    assert learner.trained_on == [
-        (panel.timestamps[w.train_start], panel.timestamps[w.train_stop - 1]) for w in windows
-    ]
+    assert [(panel.timestamps[w.train_start], panel.timestamps[w.train_stop - 1]) for w in windows] == TRAINED_ON
     assert all(panel.timestamps[w.train_stop - 1] < panel.timestamps[w.test_start] for w in windows)
 
 
@@ -156,8 +158,8 @@ def test_a_closed_loop_is_refitted_per_window_and_carries_its_positions() -> Non
     assert run.ledger is not None
     assert run.ledger.sleeve_equity is not None
     np.testing.assert_allclose(run.ledger.sleeve_equity.sum(axis=1), run.ledger.equity, rtol=1e-15)
-    # 80 bars, a decision after each but the last.
-    assert run.ledger.extras["fell"].shape == (79, 3)
+    # A row for each of the 80 bars; the last has no decision.
+    assert run.ledger.extras["fell"].shape == (80, 3)
     assert run.audit is not None
     assert run.audit.passed
     first = float(np.median(np.diff(panel.close[:50, 0])))
@@ -182,3 +184,88 @@ def test_progress_is_told_of_every_strategy() -> None:
     told: list[tuple[int, int, str]] = []
     walk_forward([Table(0.1), BuyOnce()], random_panel(130, 3), WINDOWS, progress=lambda *step: told.append(step))
     assert told == [(0, 2, "table"), (1, 2, "buy_and_hold"), (2, 2, "done")]
+
+
+class Memorises:
+    """Keeps what it learns in itself, as scikit-learn does: here, which bars were followed by a rise."""
+
+    name, lookback = "memorises", 1
+
+    def __init__(self) -> None:
+        self.rises: dict[int, Floats] = {}
+
+    def fit(self, train: Panel) -> Memorises:
+        for row in range(len(train) - 2):
+            self.rises[int(train.timestamps[row].astype(int))] = train.close[row + 2] > train.close[row + 1]
+        return self
+
+    def weights(self, panel: Panel) -> Floats:
+        table = np.zeros(panel.close.shape)
+        for row, stamp in enumerate(panel.timestamps.astype(int)):
+            table[row] = self.rises.get(int(stamp), 0.0)
+        return table / len(panel.symbols)
+
+
+def test_what_a_fit_keeps_in_the_strategy_does_not_reach_other_windows() -> None:
+    panel, strategy = random_panel(200, 3), Memorises()
+    run = walk_forward(strategy, panel, WINDOWS).runs[0]
+    assert run.ledger is not None
+    assert len(run.ledger.orders) == 0  # no test bar is in a train slice, so nothing was memorised about it
+    assert strategy.rises == {}
+    assert single_pass([strategy], panel).runs[0].skipped == LEARNS
+
+
+def test_a_strategy_that_fails_in_every_window_is_skipped_with_the_reason() -> None:
+    class Never(Learner):
+        name = "never"
+
+        def fit(self, train: Panel) -> Learner:
+            raise RuntimeError("no GPU")
+
+    run = walk_forward([Never(), Table(0.1)], random_panel(130, 3), WINDOWS).run("never")
+    assert run.ledger is None
+    assert run.skipped == "it failed in every window: RuntimeError: no GPU"
+
+
+def test_what_a_closed_loop_recorded_stays_on_its_bar_when_a_window_fails() -> None:
+    class FailsSecond(Contrarian):
+        name = "fails_second"
+
+        def fit(self, train: Panel) -> Contrarian:
+            if train.timestamps[0] == panel.timestamps[20]:
+                raise ValueError("no")
+            return FailsSecond(float(np.median(np.diff(train.close[:, 0]))))
+
+        def extras(self, state: dict[str, Any], portfolios: slice) -> dict[str, Any]:
+            return {"fell": np.array(state["seen"], np.int8)[:, portfolios]}
+
+    panel = random_panel(130, 3)
+    ledger = walk_forward(FailsSecond(), panel, WINDOWS).runs[0].ledger
+    assert ledger is not None
+    fell = ledger.extras["fell"]
+    assert fell.shape == (80, 3)
+    assert (fell[20:40] == -1).all()
+    third = float(np.median(np.diff(panel.close[40:90, 0])))
+    np.testing.assert_array_equal(fell[40:60], panel.close[90:110] - panel.close[89:109] < third)
+
+
+def test_one_session_test_slices_are_allowed() -> None:
+    result = walk_forward(BuyOnce(), random_panel(60, 2), Windowing(train_sessions=50, test_sessions=1))
+    assert len(result.runs[0].windows) == 10
+
+
+def test_an_event_strategy_starts_every_run_as_it_was_made() -> None:
+    class BuysOnce:
+        name, bought = "buys_once", False
+
+        def fit(self, train: Panel) -> BuysOnce:
+            return self
+
+        def on_bar(self, view: View) -> Floats:
+            first, self.bought = not self.bought, True
+            return np.full(3, 0.3 if first else np.nan)
+
+    strategy, panel = BuysOnce(), random_panel(130, 3)
+    ledgers = [walk_forward(strategy, panel, WINDOWS).runs[0].ledger for _ in range(2)]
+    assert all(ledger is not None and len(ledger.orders) == 3 for ledger in ledgers)
+    assert not strategy.bought

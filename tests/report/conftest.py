@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from tradekit.market.execution import ExecutionModel
     from tradekit.market.panel import Floats, Panel
 
 PANEL = random_panel(260, 3)
@@ -76,7 +77,7 @@ class Unfit:
 
     name, kind = "unfit", "heuristic"
 
-    def check(self, panel: Panel) -> None:
+    def check(self, panel: Panel, execution: ExecutionModel) -> None:
         raise DataError("random: it needs volume at night")
 
     def fit(self, train: Panel) -> Unfit:

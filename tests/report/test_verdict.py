@@ -25,7 +25,8 @@ def _track(name: str, returns: Any) -> Track:
     return Track(name, "base", times, equity, equity, nothing, nothing, nothing, fills, costs, 1)
 
 
-def _verdict(*several: tuple[str, str, Any], audits: dict[str, bool] | None = None) -> dict[str, Any]:
+def _verdict(*several: tuple[str, str, Any], audits: dict[str, bool | None] | None = None) -> dict[str, Any]:
+    passed = audits or {}
     tracks = tuple(_track(name, returns) for name, _, returns in several if returns is not None)
     none = np.empty(0, "U1")
     stamps = np.empty(0, "M8[ns]")
@@ -36,7 +37,7 @@ def _verdict(*several: tuple[str, str, Any], audits: dict[str, bool] | None = No
             "name": name,
             "kind": kind,
             "skipped": "no bundle" if returns is None else None,
-            "audit": {"passed": audits[name]} if audits and name in audits else None,
+            "audit": None if passed.get(name, True) is None else {"passed": passed.get(name, True), "bars_checked": 9},
             "metrics": None if returns is None else metrics_of(record.base[name], 252.0),
         }
         for name, kind, returns in several
@@ -126,3 +127,9 @@ def test_nothing_to_judge(several: list[tuple[str, str, Any]], words: str) -> No
     assert found["outcome"] == "no_candidate"
     assert words in found["line"]
     assert found["beats_buy_and_hold"] is found["beats_best_baseline"] is None
+
+
+def test_what_was_not_audited_is_not_proven() -> None:
+    found = _verdict(("symbol_ppo", "policy", NOISE[2] + 0.01), HELD, WEAK, audits={"symbol_ppo": None})
+    assert found["outcome"] == "unproven"
+    assert found["line"].endswith("It was not audited for look-ahead.")

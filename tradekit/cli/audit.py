@@ -57,7 +57,8 @@ def say(report: AuditReport) -> None:
             f"when only later bars change ({bad.column})"
         )
         return
-    click.echo(f"{report.strategy} is causal: {report.bars_checked} decisions at {report.cuts} cuts did not move")
+    if report.bars_checked:
+        click.echo(f"{report.strategy} is causal: {report.bars_checked} decisions at {report.cuts} cuts did not move")
     if report.lookback_holds is not None:
         click.echo(f"its declared lookback is {'enough' if report.lookback_holds else 'TOO SHORT'}")
     if report.note:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from tradekit.engine.copies import fresh
 from tradekit.engine.simulate import as_closed_loop, simulate
 from tradekit.engine.strategy import (
     AnyStrategy,
@@ -22,6 +23,7 @@ from tradekit.engine.strategy import (
     Targets,
     View,
     attempt,
+    checked_weights,
     is_open_loop,
 )
 from tradekit.errors import CausalityError
@@ -32,6 +34,8 @@ from tradekit.market.panel import FIELDS
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
+
+    from numpy.typing import NDArray
 
     from tradekit.market.panel import Floats, Panel
 
@@ -59,7 +63,7 @@ class AuditReport:
     Attributes:
         strategy: its name.
         passed: no decision moved.
-        cuts: cuts tried.
+        cuts: rows after which the future was changed.
         bars_checked: decisions compared, in bars.
         first_violation: the earliest offending decision of the first cut that shows one.
         lookback_holds: whether decisions computed from the last ``lookback`` bars equal those from all history; None
@@ -91,54 +95,91 @@ class AuditReport:
 def audit(strategy: AnyStrategy, panel: Panel, *, cuts: int = 8, start: int = 0) -> AuditReport:
     """Audit ``strategy``, already fitted, on ``panel``.
 
+    The future is changed after bars at which the strategy decides something new, where a rare peek would show, and
+    after bars spread evenly. Every answer comes from a fresh copy, so that nothing is remembered from one future to the
+    next.
+
     Args:
         strategy: any of the three forms.
-        panel: at least four bars.
-        cuts: places, spread evenly over the panel, where the future is changed; each is tried with several futures.
+        panel: the bars.
+        cuts: how many bars of either sort; each is tried with several futures.
         start: row of the first decision; earlier bars are history. A declared lookback is honoured on top.
 
     Returns:
-        the report; it does not raise on a violation (``AuditReport.require`` does).
+        the report; it does not raise on a violation (``AuditReport.require`` does). Nothing is tested, and the note
+        says why, when there are too few bars or the strategy raises on them.
     """
     lookback = getattr(strategy, "lookback", None)
-    history = None if lookback is None else max(HISTORY, 2 * lookback)
     start = max(start, (lookback or 1) - 1)
-    first_cut = min(len(panel) - 2, start + 1 if lookback else max(start + 1, min(len(panel) // 4, HISTORY)))
-    rows = np.unique(np.linspace(first_cut, len(panel) - 2, cuts).astype(int))
-    checked, asked, violation = 0, False, None
-    for cut in rows:
-        first = 0 if history is None else max(0, cut + 1 - history)
-        piece = panel[first : min(len(panel), cut + 1 + FUTURE)]
-        begin = max(start, first + (lookback or 1) - 1) - first
-        base = decisions(strategy, piece, cut - first, begin)
+    checked, asked, tried, violation, reason = 0, False, 0, None, ""
+    for cut in _cuts(strategy, panel, cuts, start, lookback):
+        found, failure = attempt(partial(_at, strategy, panel, cut, start, lookback))
+        if failure is not None:
+            reason = reason or failure
+            continue
+        tried += 1
+        base, violation = found
         checked += len(base)
         asked |= bool(np.isfinite(base).any())
-        violation = _find(strategy, piece, base, cut - first, begin)
         if violation is not None:
             break
-    holds, warm_up = (None, None) if violation or not is_open_loop(strategy) else _warm_up(strategy, panel, lookback)
-    return AuditReport(
-        strategy=strategy.name,
-        passed=violation is None,
-        cuts=len(rows),
-        bars_checked=checked,
-        first_violation=violation,
-        lookback_holds=holds,
-        warm_up_bars=warm_up,
-        note="" if asked else "the strategy asked for nothing on these bars, so nothing was tested",
-    )
+    note = "" if asked else _untested(panel, tried, start, reason)
+    holds, warm_up = (None, None)
+    if tried and violation is None and is_open_loop(strategy):
+        holds, warm_up = _warm_up(strategy, panel, lookback)
+    return AuditReport(strategy.name, violation is None, tried, checked, violation, holds, warm_up, note)
+
+
+def _untested(panel: Panel, tried: int, start: int, reason: str) -> str:
+    if tried:
+        return "the strategy asked for nothing on these bars, so nothing was tested"
+    if reason:
+        return f"not audited: on part of the bars the strategy raised {reason}; declare the lookback it needs"
+    return f"not audited: {len(panel)} bars are too few when the first decision needs {start + 1}"
+
+
+def _at(
+    strategy: AnyStrategy, panel: Panel, cut: int, start: int, lookback: int | None
+) -> tuple[Floats, Violation | None]:
+    """Return the decisions up to row ``cut`` and the first that some future after it moves."""
+    first = 0 if lookback is None else max(0, cut + 1 - max(HISTORY, 2 * lookback))
+    piece = panel[first : min(len(panel), cut + 1 + FUTURE)]
+    begin = max(start, first + (lookback or 1) - 1) - first
+    base = decisions(strategy, piece, cut - first, begin)
+    return base, _find(strategy, piece, base, cut - first, begin)
+
+
+def _cuts(strategy: AnyStrategy, panel: Panel, cuts: int, start: int, lookback: int | None) -> NDArray[np.int64]:
+    """Return the rows after which to change the future: where decisions change, and evenly spread ones."""
+    last = len(panel) - 2
+    first = start + 1 if lookback else max(start + 1, min(len(panel) // 4, HISTORY))
+    if first > last:
+        return np.empty(0, np.int64)
+    even = np.linspace(first, last, cuts).astype(np.int64)
+    table, failure = attempt(partial(decisions, strategy, panel, last, start))
+    if failure is not None or len(table) < 2:
+        return np.unique(even)
+    moved = np.isfinite(table[1:]) & (table[1:] != table[:-1])
+    rows = start + 1 + np.flatnonzero(moved.any(axis=1))
+    rows = rows[rows >= first]
+    chosen = rows[np.linspace(0, len(rows) - 1, min(2 * cuts, len(rows))).astype(np.int64)] if len(rows) else even
+    # A loop that declares no lookback is driven from its first bar for every future: fewer cuts, the telling ones.
+    slow = lookback is None and not is_open_loop(strategy)
+    return np.unique(chosen[::2] if slow and len(rows) else np.concatenate([even, chosen]))
 
 
 def decisions(strategy: AnyStrategy, panel: Panel, last: int, start: int = 0) -> Floats:
-    """Return (last + 1 - start, K) what the strategy decided after each bar ``start <= t <= last`` of ``panel``.
+    """Return (last + 1 - start, K) what a copy of the strategy decides after each bar ``start <= t <= last``.
 
     Open loop: target weights. Closed loop: what ``decide`` answered, portfolio after portfolio, with the portfolios
-    moving on as a backtest moves them.
+    moving on as a backtest moves them; without the last bar's where ``panel`` ends there.
     """
-    if is_open_loop(strategy):
-        assert isinstance(strategy, Strategy)
-        return np.asarray(strategy.weights(panel), dtype=np.float64)[start : last + 1]
-    tape = _Tape(as_closed_loop(strategy))
+    one = fresh(strategy)
+    if is_open_loop(one):
+        assert isinstance(one, Strategy)
+        free = ExecutionModel(allow_short=True)
+        return checked_weights(one.name, one.weights(panel), panel, free)[start : last + 1]
+    tape = _Tape(as_closed_loop(one))
     simulate(tape, panel, CostModel(), ExecutionModel(), start=start, records=False, stop=min(len(panel), last + 2))
     return np.array(tape.rows)
 

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tradekit.engine.audit import audit
+from tradekit.engine.copies import fit, fresh
 from tradekit.engine.simulate import DEFAULT_CASH, simulate
 from tradekit.engine.strategy import attempt
 from tradekit.engine.walk_forward import StrategyRun, WalkForward, demand_distinct, reason_to_skip, scored_from
@@ -33,8 +34,8 @@ def single_pass(
 ) -> WalkForward:
     """Run every strategy over all of ``panel`` without fitting it, and audit it.
 
-    A strategy whose ``fit`` answers another object than itself has something to learn; it is skipped by name, since
-    whatever it learnt here it would be judged on. So is one that raises.
+    A strategy that ``fit`` changes, or that answers another object, has something to learn; it is skipped by name,
+    since whatever it learnt here it would be judged on. So is one that raises.
 
     Returns:
         a result without windows.
@@ -56,7 +57,7 @@ def single_pass(
 
 def _run(strategy: AnyStrategy, panel: Panel, costs: CostModel, execution: ExecutionModel, cash: float) -> StrategyRun:
     kind = getattr(strategy, "kind", "custom")
-    unfit = reason_to_skip(strategy, panel, [Window(0, 0, 0, len(panel))])
+    unfit = reason_to_skip(strategy, panel, [Window(0, 0, 0, len(panel))], execution)
     if unfit is not None:
         return StrategyRun(strategy.name, kind, None, skipped=unfit)
     ledger, failure = attempt(partial(_judge, strategy, kind, panel, costs, execution, cash))
@@ -72,6 +73,6 @@ def _judge(
     strategy: AnyStrategy, kind: str, panel: Panel, costs: CostModel, execution: ExecutionModel, cash: float
 ) -> Ledger | None:
     """Return the ledger, None when there is something to learn; ``supervised`` saves a fit that is thrown away."""
-    if kind == "supervised" or strategy.fit(panel) is not strategy:
+    if kind == "supervised" or fit(strategy, panel).learnt:
         return None
-    return simulate(strategy, panel, costs, execution, cash)
+    return simulate(fresh(strategy), panel, costs, execution, cash)

@@ -11,6 +11,7 @@ All three are sized at the close of d and filled at d+1 by the same kernel.
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -214,7 +215,10 @@ class View:
 
 
 class EventAdapter:
-    """An event-style strategy as a closed loop over portfolios of all symbols."""
+    """An event-style strategy as a closed loop over portfolios of all symbols.
+
+    What the strategy keeps in itself belongs to one run: its memory is a copy of its attributes.
+    """
 
     sleeves = False
 
@@ -225,12 +229,15 @@ class EventAdapter:
         """Fit the wrapped strategy."""
         return EventAdapter(self._strategy.fit(train))
 
-    def start(self, portfolios: int) -> None:
-        """Keep no memory: an event strategy is a function of its view."""
+    def start(self, portfolios: int) -> dict[str, Any]:
+        """Return the strategy's attributes as they are before the first bar."""
+        return deepcopy(vars(self._strategy))
 
-    def decide(self, view: View, portfolios: Portfolios, state: None) -> Targets:
+    def decide(self, view: View, portfolios: Portfolios, state: dict[str, Any]) -> Targets:
         """Ask once and give every portfolio the same weights."""
-        weights = numbers(self.name, self._strategy.on_bar(view))
+        worker = object.__new__(type(self._strategy))
+        worker.__dict__ = state
+        weights = numbers(self.name, worker.on_bar(view))
         if weights.shape != (len(view.symbols),):
             raise StrategyError(f"{self.name}: on_bar answered shape {weights.shape}, expected ({len(view.symbols)},)")
         return Targets(np.broadcast_to(weights, (len(portfolios), len(weights))).copy())

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
 from tradekit.engine.simulate import DEFAULT_CASH
-from tradekit.engine.walk_forward import Prepared, demand_distinct, prepare, reason_to_skip, scored_from
+from tradekit.engine.strategy import attempt
+from tradekit.engine.walk_forward import Prepared, audit_of, demand_distinct, prepare, reason_to_skip, scored_from
 from tradekit.engine.windows import Window, Windowing
 from tradekit.errors import ConfigError, DataError, suggest
 from tradekit.market.costs import CostModel
 from tradekit.market.execution import ExecutionModel
 
 if TYPE_CHECKING:
+    from tradekit.engine.audit import AuditReport
     from tradekit.engine.ledger import Ledger
     from tradekit.engine.strategy import AnyStrategy
     from tradekit.market.panel import Floats, Panel
@@ -128,6 +131,7 @@ class Stress:
     (``over_cash``) and buy-and-hold at the same multiple (``over_buy_and_hold``). 0.0: it does not even without
     costs; None: it still does at 30 times the costs, or there is nothing to compare with.
     kinds: of each strategy by name.
+    audits: the causality audit of each strategy that was walked forward, by name.
     """
 
     panel: Panel
@@ -139,6 +143,7 @@ class Stress:
     cash: float
     break_even: dict[str, dict[str, float | None]] = field(default_factory=dict)
     kinds: dict[str, str] = field(default_factory=dict)
+    audits: dict[str, AuditReport] = field(default_factory=dict)
 
     @property
     def strategies(self) -> tuple[str, ...]:
@@ -190,15 +195,16 @@ def stress(
     setup = _Setup(panel, history or panel, windowing, costs or CostModel(), execution or ExecutionModel(), cash)
     cells: list[Cell] = []
     curves: dict[str, tuple[Floats, int]] = {}
+    audits: dict[str, AuditReport] = {}
     for done, strategy in enumerate(several):
         if progress:
             progress(done, len(several), strategy.name)
-        cells += _cells(strategy, chosen, setup, curves)
+        cells += _cells(strategy, chosen, setup, curves, audits)
     if progress:
         progress(len(several), len(several), "done")
     even = {strategy.name: _break_even(strategy.name, curves) for strategy in several if strategy.name in curves}
     kinds = {strategy.name: getattr(strategy, "kind", "custom") for strategy in several}
-    return Stress(panel, windowing, chosen, tuple(cells), setup.costs, setup.execution, cash, even, kinds)
+    return Stress(panel, windowing, chosen, tuple(cells), setup.costs, setup.execution, cash, even, kinds, audits)
 
 
 @dataclass(frozen=True)
@@ -212,33 +218,55 @@ class _Setup:
 
 
 def _cells(
-    strategy: AnyStrategy, scenarios: Sequence[Scenario], setup: _Setup, curves: dict[str, tuple[Floats, int]]
+    strategy: AnyStrategy,
+    scenarios: Sequence[Scenario],
+    setup: _Setup,
+    curves: dict[str, tuple[Floats, int]],
+    audits: dict[str, AuditReport],
 ) -> list[Cell]:
-    windows = setup.windowing.cut(setup.panel)
-    unfit = reason_to_skip(strategy, setup.panel, windows)
+    walked, failure = attempt(partial(_walked, strategy, [s for s in scenarios if s.kind != "replay"], setup))
     made: dict[str, Cell] = {}
+    unfit = f"it raised {failure}" if failure is not None else walked if isinstance(walked, str) else None
     if unfit is None:
-        prepared = prepare(strategy, setup.panel, windows, setup.windowing, setup.execution)
-        made |= _shocks(prepared, [s for s in scenarios if s.kind != "replay"], setup)
-        curves[strategy.name] = _growth(prepared, setup)
+        made, curves[strategy.name], report = walked
+        if report is not None:
+            audits[strategy.name] = report
     for scenario in scenarios:
         if scenario.kind == "replay":
-            made[scenario.name] = _replay(strategy, scenario, setup)
+            cell, failure = attempt(partial(_replay, strategy, scenario, setup))
+            made[scenario.name] = cell or Cell(strategy.name, scenario.name, None, skipped=f"it raised {failure}")
         elif unfit is not None:
             made[scenario.name] = Cell(strategy.name, scenario.name, None, skipped=unfit)
     return [made[scenario.name] for scenario in scenarios]
 
 
+def _walked(
+    strategy: AnyStrategy, scenarios: Sequence[Scenario], setup: _Setup
+) -> str | tuple[dict[str, Cell], tuple[Floats, int], AuditReport | None]:
+    """Return cells, growth by multiple of costs and audit of a strategy walked forward once, or why it cannot be."""
+    windows = setup.windowing.cut(setup.panel)
+    unfit = reason_to_skip(strategy, setup.panel, windows, setup.execution)
+    if unfit is not None:
+        return unfit
+    prepared = prepare(strategy, setup.panel, windows, setup.windowing, setup.execution)
+    return _shocks(prepared, scenarios, setup), _growth(prepared, setup), audit_of(prepared, setup.panel)
+
+
 def _shocks(prepared: Prepared, scenarios: Iterable[Scenario], setup: _Setup) -> dict[str, Cell]:
     """Run cost and latency scenarios, those of equal latency together."""
-    by_latency: dict[int, list[Scenario]] = {}
+    cells: dict[str, Cell] = {}
+    by_latency: dict[int, list[tuple[Scenario, CostModel]]] = {}
     for scenario in scenarios:
-        by_latency.setdefault(scenario.latency_bars, []).append(scenario)
-    cells = {}
+        try:
+            model = scenario.costs(setup.costs)
+        except ConfigError as error:
+            cells[scenario.name] = Cell(prepared.strategy.name, scenario.name, None, skipped=str(error))
+        else:
+            by_latency.setdefault(scenario.latency_bars, []).append((scenario, model))
     for group in by_latency.values():
-        models = [scenario.costs(setup.costs) for scenario in group]
-        ledgers = prepared.run(setup.panel, models, group[0].execution(setup.execution), setup.cash)
-        for scenario, ledger in zip(group, ledgers, strict=True):
+        execution = group[0][0].execution(setup.execution)
+        ledgers = prepared.run(setup.panel, [model for _, model in group], execution, setup.cash)
+        for (scenario, _), ledger in zip(group, ledgers, strict=True):
             seen = scored_from(prepared.strategy, ledger)
             cells[scenario.name] = Cell(prepared.strategy.name, scenario.name, ledger, seen)
     return cells
@@ -256,17 +284,20 @@ def _replay(strategy: AnyStrategy, scenario: Scenario, setup: _Setup) -> Cell:
         return skip(f"the data covers {panel.span}")
     first = int(np.searchsorted(panel.timestamps, covered.timestamps[0]))
     last = first + len(covered)
-    session = panel.sessions[first] - setup.windowing.train_sessions
+    windowing = setup.windowing
+    session = panel.sessions[first] - windowing.train_sessions
     starts_late = panel.timestamps[0].astype("M8[D]") > np.datetime64(scenario.start, "D")
     if session < 0 or starts_late or len(covered) < 3:
         return skip(f"too little data before {scenario.start} to train on; the data covers {panel.span}")
     if panel.timestamps[-1].astype("M8[D]") < np.datetime64(scenario.end, "D") - np.timedelta64(7, "D"):
         return skip(f"the data covers {panel.span}")
-    window = Window(int(np.searchsorted(panel.sessions, session)), first, first, last)
+    begin = 0 if windowing.anchored else int(np.searchsorted(panel.sessions, session))
+    learnt = panel.sessions[first] - windowing.purge_sessions - windowing.embargo_sessions
+    window = Window(begin, int(np.searchsorted(panel.sessions, learnt)), first, last)
     seen = getattr(strategy, "seen_end", None)
     if seen is not None and panel.timestamps[first] <= seen:
         return skip(f"seen: it was trained on bars up to {panel.moment(seen)}")
-    unfit = reason_to_skip(strategy, panel, [window])
+    unfit = reason_to_skip(strategy, panel, [window], setup.execution)
     if unfit is not None:
         return skip(unfit)
     prepared = prepare(strategy, panel, [window], setup.windowing, setup.execution)
@@ -274,9 +305,14 @@ def _replay(strategy: AnyStrategy, scenario: Scenario, setup: _Setup) -> Cell:
     return Cell(strategy.name, scenario.name, ledger)
 
 
+def multiples_of(costs: CostModel) -> Floats:
+    """Return (K,) those of MULTIPLES at which spread and slippage still leave something of the price."""
+    return MULTIPLES[(costs.spread_bps + costs.slippage_bps) * MULTIPLES < 10_000.0]
+
+
 def _growth(prepared: Prepared, setup: _Setup) -> tuple[Floats, int]:
     """Return (K, T) equity at every multiple of costs, and the first scored row."""
-    models = [setup.costs.scaled(multiple) for multiple in MULTIPLES]
+    models = [setup.costs.scaled(multiple) for multiple in multiples_of(setup.costs)]
     ledgers = prepared.run(setup.panel, models, setup.execution, setup.cash, records=False)
     return np.array([ledger.equity for ledger in ledgers]), scored_from(prepared.strategy, ledgers[0])
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from tradekit.engine.audit import AuditReport, audit
+from tradekit.engine.copies import fit, fresh
 from tradekit.engine.simulate import DEFAULT_CASH, Run, as_closed_loop, run_table, simulate
 from tradekit.engine.strategy import (
     AnyStrategy,
     ClosedLoop,
-    KeepsExtras,
+    EventAdapter,
     Portfolios,
     Strategy,
     Targets,
@@ -96,8 +97,9 @@ class Prepared:
 
     Attributes:
         strategy: as given.
-        fitted: one per window; None where fitting failed.
+        fitted: one per window, asked nothing yet; None where fitting failed.
         failures: one per window.
+        learnt: whether fitting made the strategy another one in any window.
         table: (T, N) stitched weights of an open-loop strategy, else None.
         driver: the closed loop that switches policy at each window, else None.
     """
@@ -106,6 +108,7 @@ class Prepared:
     windows: tuple[Window, ...]
     fitted: tuple[AnyStrategy | None, ...]
     failures: tuple[str | None, ...]
+    learnt: bool
     table: Floats | None = None
     driver: ClosedLoop | None = None
 
@@ -119,7 +122,9 @@ class Prepared:
                 self.strategy.name, self.table, Run(panel, costs, execution, cash, start, stop, records, None)
             )
         assert self.driver is not None
-        return simulate(self.driver, panel, list(costs), execution, cash, start=start, stop=stop, records=records)
+        return simulate(
+            _loop_of(self.driver), panel, list(costs), execution, cash, start=start, stop=stop, records=records
+        )
 
 
 def walk_forward(
@@ -187,19 +192,21 @@ def _run(
     with_audit: bool,
 ) -> StrategyRun:
     kind = getattr(strategy, "kind", "custom")
-    unfit = reason_to_skip(strategy, panel, windows)
+    unfit = reason_to_skip(strategy, panel, windows, execution)
     if unfit:
         return StrategyRun(strategy.name, kind, None, skipped=unfit)
     done, failure = attempt(partial(_judge, strategy, panel, windows, windowing, costs, execution, cash))
     if failure is not None:
         return StrategyRun(strategy.name, kind, None, skipped=f"it raised {failure}")
     prepared, ledger = done
+    if all(reason is not None for reason in prepared.failures):
+        return StrategyRun(strategy.name, kind, None, skipped=f"it failed in every window: {prepared.failures[0]}")
     start = windows[0].test_start
     results = tuple(
         WindowResult(window, window.test_start - start, window.test_stop - start, failure)
         for window, failure in zip(windows, prepared.failures, strict=True)
     )
-    report = _audit(prepared, panel) if with_audit else None
+    report = audit_of(prepared, panel) if with_audit else None
     return StrategyRun(strategy.name, kind, ledger, results, scored_from(strategy, ledger), report)
 
 
@@ -216,11 +223,13 @@ def _judge(
     return prepared, prepared.run(panel, [costs], execution, cash)[0]
 
 
-def reason_to_skip(strategy: AnyStrategy, panel: Panel, windows: Sequence[Window]) -> str | None:
+def reason_to_skip(
+    strategy: AnyStrategy, panel: Panel, windows: Sequence[Window], execution: ExecutionModel
+) -> str | None:
     """Return why ``strategy`` cannot be judged on these bars, or None."""
     if hasattr(strategy, "check"):
         try:
-            strategy.check(panel)
+            strategy.check(panel, execution)
         except TradekitError as error:
             return str(error)
     seen = getattr(strategy, "seen_end", None)
@@ -243,23 +252,30 @@ def prepare(
     strategy: AnyStrategy, panel: Panel, windows: Sequence[Window], windowing: Windowing, execution: ExecutionModel
 ) -> Prepared:
     """Fit ``strategy`` in every window and stitch what it decides in the test slices."""
-    fitted, failures = [], []
+    fitted: list[AnyStrategy | None] = []
+    failures: list[str | None] = []
+    learnt = False
     for window in windows:
         train = panel[window.train_start : window.train_stop]
-        one, failure = attempt(partial(strategy.fit, train))
-        fitted.append(one)
+        answer, failure = attempt(partial(fit, strategy, train))
+        fitted.append(None if answer is None else answer.strategy)
         failures.append(failure)
-    prepared = Prepared(strategy, tuple(windows), tuple(fitted), tuple(failures))
+        learnt |= answer is None or answer.learnt
+    prepared = Prepared(strategy, tuple(windows), tuple(fitted), tuple(failures), learnt)
     if is_open_loop(strategy):
         table, failures = _stitch(prepared, panel, execution)
         if windowing.carry == "flatten":
             for window in windows:
                 table[window.test_stop - 1] = 0.0
-        return Prepared(strategy, tuple(windows), tuple(fitted), tuple(failures), table=table)
-    driver: ClosedLoop = _Switch(prepared, windowing.carry == "flatten")
-    if windowing.carry == "carry" and all(one is strategy for one in fitted):
-        driver = as_closed_loop(strategy)
-    return Prepared(strategy, tuple(windows), tuple(fitted), tuple(failures), driver=driver)
+        return replace(prepared, failures=tuple(failures), table=table)
+    if windowing.carry == "carry" and not learnt:
+        return replace(prepared, driver=as_closed_loop(strategy))
+    return replace(prepared, driver=_Switch(prepared, windowing.carry == "flatten"))
+
+
+def _loop_of(driver: ClosedLoop) -> ClosedLoop:
+    """Return a loop to run: a copy, so that nothing a strategy keeps in itself travels from one run to the next."""
+    return driver if isinstance(driver, _Switch | EventAdapter) else as_closed_loop(fresh(driver))
 
 
 def _stitch(prepared: Prepared, panel: Panel, execution: ExecutionModel) -> tuple[Floats, list[str | None]]:
@@ -269,16 +285,16 @@ def _stitch(prepared: Prepared, panel: Panel, execution: ExecutionModel) -> tupl
     """
     table = np.full((len(panel), len(panel.symbols)), np.nan)
     strategy, windows, failures = prepared.strategy, prepared.windows, list(prepared.failures)
-    if all(one is strategy for one in prepared.fitted):
+    if not prepared.learnt:
         first, last = windows[0].test_start, windows[-1].test_stop
         whole = windows[0]._replace(test_stop=last)
-        table[first:last] = _rows(strategy, panel, whole, execution)
+        table[first:last] = _rows(fresh(strategy), panel, whole, execution)
         return table, failures
     for k, window in enumerate(windows):
         one, weights = prepared.fitted[k], None
         rows = slice(window.test_start, window.test_stop)
         if one is not None:
-            weights, failures[k] = attempt(partial(_rows, one, panel, window, execution))
+            weights, failures[k] = attempt(partial(_rows, fresh(one), panel, window, execution))
         table[rows] = 0.0 if failures[k] is not None else weights
     return table, failures
 
@@ -312,36 +328,60 @@ class _Switch:
         k = int(np.searchsorted(self._starts, view.bar, side="right")) - 1
         loop = self._loops[k]
         if loop is None or view.bar in self._ends:
+            state.turn(None, None)
             return Targets(np.zeros(portfolios.shares.shape))
         if state.window != k:
-            state.window, state.memory = k, loop.start(state.portfolios)
-            state.past.append(state.memory)
-        return loop.decide(view, portfolios, state.memory)
+            state.window, state.loop = k, _loop_of(loop)
+            state.memory = state.loop.start(state.portfolios)
+        assert state.loop is not None
+        state.turn(state.loop, state.memory)
+        return state.loop.decide(view, portfolios, state.memory)
 
     def extras(self, state: _SwitchState, portfolios: slice) -> dict[str, Any]:
-        parts = [
-            loop.extras(memory, portfolios)
-            for loop, memory in zip([one for one in self._loops if one is not None], state.past, strict=False)
-            if isinstance(loop, KeepsExtras)
-        ]
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
+        """Return what the windows' strategies recorded, bar by bar; -1 or NaN where none was asked."""
+        bars = sum(turn.asked for turn in state.turns) + 1
+        tables: dict[str, Any] = {}
+        for turn in state.turns:
+            kept: Any = turn.loop
+            for name, rows in kept.extras(turn.memory, portfolios).items() if hasattr(kept, "extras") else ():
+                if name not in tables:
+                    empty = np.nan if np.issubdtype(rows.dtype, np.floating) else -1
+                    tables[name] = np.full((bars, *rows.shape[1:]), empty, rows.dtype)
+                tables[name][turn.first : turn.first + turn.asked] = rows[: turn.asked]
+        return tables
+
+
+@dataclass
+class _Turn:
+    """Consecutive bars in which one loop, or none, was asked."""
+
+    loop: ClosedLoop | None
+    memory: Any
+    first: int
+    asked: int = 0
 
 
 @dataclass
 class _SwitchState:
     portfolios: int
     window: int = -1
+    loop: ClosedLoop | None = None
     memory: Any = None
-    past: list[Any] = field(default_factory=list)
+    turns: list[_Turn] = field(default_factory=list)
+
+    def turn(self, loop: ClosedLoop | None, memory: Any) -> None:
+        """Count a bar for ``loop``."""
+        if not self.turns or self.turns[-1].loop is not loop:
+            self.turns.append(_Turn(loop, memory, sum(turn.asked for turn in self.turns)))
+        self.turns[-1].asked += 1
 
 
-def _audit(prepared: Prepared, panel: Panel) -> AuditReport | None:
-    """Audit the last fitted strategy on the bars it was judged on, with a lookback of history before them."""
+def audit_of(prepared: Prepared, panel: Panel) -> AuditReport | None:
+    """Audit the last fitted strategy on the bars it is judged on, with a lookback of history before them."""
     strategy = next((one for one in reversed(prepared.fitted) if one is not None), None)
     if strategy is None:
         return None
-    refitted = strategy is not prepared.strategy
     window = prepared.windows[-1]
-    first = window.test_start if refitted else prepared.windows[0].test_start
+    first = window.test_start if prepared.learnt else prepared.windows[0].test_start
     begin = max(0, first - (getattr(strategy, "lookback", None) or first))
     return audit(strategy, panel[begin : window.test_stop], start=first - begin)

@@ -83,7 +83,7 @@ class Windowing:
         return cls(**settings)
 
     def cut(self, panel: Panel) -> list[Window]:
-        """Return the windows that fit ``panel``; the last test slice may be shorter, down to two bars.
+        """Return the windows that fit ``panel``; the last test slice may be shorter.
 
         Raises:
             ConfigError: not even one window fits.
@@ -104,8 +104,7 @@ class Windowing:
                 test_start=int(first_row[begin]),
                 test_stop=int(first_row[end]),
             )
-            if window.test_stop - window.test_start > 1:
-                windows.append(window)
-        if not windows:
-            raise ConfigError(f"{panel.source}: the test slice would have a single bar; give more data")
+            windows.append(window)
+        if windows[-1].test_stop - windows[0].test_start < 2:
+            raise ConfigError(f"{panel.source}: one bar is left to test on; give more data")
         return windows

@@ -120,6 +120,10 @@ class SymbolAgent:
         self.name, self.features, self.scheme = name, features, scheme
         self._decide_by, self._kernel = decide_by, scheme.kernel
 
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        """Return self: a policy is frozen, and what it remembers is in its diary."""
+        return self
+
     @property
     def lookback(self) -> int:
         """Bars of history that the features need, the newest included."""

@@ -172,7 +172,7 @@ def _stress(result: Stress, run: dict[str, Any]) -> Record:
             "kind": result.kinds[name],
             "file_hash": run["file_hashes"].get(name),
             "skipped": result.cell(name, base).skipped,
-            "audit": None,
+            "audit": _audit(result.audits[name]) if name in result.audits else None,
             "break_even": result.break_even.get(name),
             "seen_bars": max(0, result.cell(name, base).scored_from - 1),
             "carry": _carry(result.cell(name, base).ledger),

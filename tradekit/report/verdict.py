@@ -69,8 +69,10 @@ def verdict_of(record: Record, strategies: Sequence[dict[str, Any]]) -> dict[str
         record.bars_per_year,
     )
     found["difference"] = gap._asdict()
-    outcome = "behind" if not found["beats_best_baseline"] else "ahead" if gap.low > 0.0 else "unproven"
-    return _closed(found, outcome, _compared(candidate, held, best, found, several))
+    proven = gap.low > 0.0 and _audited(candidate)
+    outcome = "behind" if not found["beats_best_baseline"] else "ahead" if proven else "unproven"
+    line = _compared(candidate, held, best, found, several)
+    return _closed(found, outcome, line if _audited(candidate) else f"{line} It was not audited for look-ahead.")
 
 
 def _closed(found: dict[str, Any], outcome: str, line: str) -> dict[str, Any]:
@@ -79,6 +81,11 @@ def _closed(found: dict[str, Any], outcome: str, line: str) -> dict[str, Any]:
 
 def _passed(one: dict[str, Any]) -> bool:
     return one["audit"] is None or bool(one["audit"]["passed"])
+
+
+def _audited(one: dict[str, Any]) -> bool:
+    """Return whether the audit compared at least one decision."""
+    return one["audit"] is not None and one["audit"]["bars_checked"] > 0
 
 
 def _sharpe(one: dict[str, Any]) -> float:

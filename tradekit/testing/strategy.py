@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tradekit.engine.audit import audit, decisions
+from tradekit.engine.copies import alike, fresh
 from tradekit.engine.simulate import simulate
 from tradekit.engine.strategy import is_open_loop
 from tradekit.market.sources import load_panel
@@ -62,7 +63,9 @@ class StrategyContract:
         """``fit`` answers a fitted strategy; fitting once must not change what a later fit learns."""
         panel, half = self.panel(), self._half()
         strategy = self.make()
+        before = fresh(strategy)
         strategy.fit(panel[: half // 2])
+        assert alike(strategy, before), "fit changed the strategy it was called on; return a fitted copy"
         again, last = strategy.fit(panel[:half]), len(panel) - 2
         np.testing.assert_array_equal(decisions(again, panel, last, half), decisions(self.fitted(), panel, last, half))
 
