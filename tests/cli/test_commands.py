@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import signal
@@ -14,9 +15,12 @@ from urllib.request import urlopen
 
 import numpy as np
 import pytest
+from click.exceptions import Exit
 
+from tradekit.cli.paper import show
 from tradekit.desk.folder import find_desk
 from tradekit.desk.loader import strategy_names
+from tradekit.live.report import session_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -220,6 +224,19 @@ class TestPaper:
         assert unknown.status == 2
         assert "did you mean local?" in unknown.error
 
+    @pytest.mark.parametrize(("apart", "status"), [(9e-10, 0), (1.1e-9, 1), (float("nan"), 1)])
+    def test_equity_apart_from_the_backtest_fails(
+        self, tradekit: Callable[..., Answer], desk: Path, apart: float, status: int
+    ) -> None:
+        line = ("paper", "start", "--strategy", "momentum", "--data", "prices.csv", "--bars", 5)
+        said = tradekit(*line, "--json", cwd=desk).json
+        found = session_report(Path(said["journal"]))
+        assert found["equity_difference"] <= 1e-9
+        with contextlib.ExitStack() as stack:
+            left = stack.enter_context(pytest.raises(Exit)) if status else None
+            show(found | {"equity_difference": apart}, Path(said["journal"]), as_json=False)
+        assert (left.value.exit_code if left else 0) == status
+
 
 class TestReport:
     def test_the_newest_of_everything(self, tradekit: Callable[..., Answer], desk: Path) -> None:
@@ -245,7 +262,6 @@ class TestReport:
         (folder / "summary.json").write_text("{}")
         assert tradekit("report", folder.name, cwd=desk).status == 0
         assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-
 
     def test_tear_sheets_are_written_when_asked_for(self, tradekit: Callable[..., Answer], desk: Path) -> None:
         tradekit("backtest", "--walk-forward", *FEW, cwd=desk)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from tradekit.desk.folder import Desk
     from tradekit.live.spec import SessionSpec
 
+EQUITY_TOLERANCE = 1e-9  # relative; what rounding may leave between a session and the backtest of its bars
+
 
 @click.group(
     "paper",
@@ -39,8 +41,8 @@ def command() -> None:
 def start(spec: Path | None, as_json: bool, **given: Any) -> None:
     """Run the session of SPEC, paper/local.toml when left out, on an exchange of this machine.
 
-    A session that was cut short goes on where it stopped. Exit status 1 when a decision differs from the backtest's,
-    or an order is duplicated or unresolved.
+    A session that was cut short goes on where it stopped. Exit status 1 when a decision or the equity differs from the
+    backtest's, or an order is duplicated or unresolved.
     """
     from tradekit.desk.folder import find_desk
     from tradekit.desk.loader import load_strategy
@@ -124,7 +126,8 @@ def show(shadow: dict[str, Any], journal: Path, as_json: bool) -> None:
     else:
         print_rich(*lines(shadow))
     bad = shadow["decision_parity"] not in (None, 1.0) or shadow["duplicate_orders"] or shadow["unresolved_orders"]
-    if bad or shadow["halted"]:
+    apart = shadow["equity_difference"] is not None and not shadow["equity_difference"] <= EQUITY_TOLERANCE
+    if bad or apart or shadow["halted"]:
         raise click.exceptions.Exit(1)
 
 
