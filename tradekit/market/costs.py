@@ -1,8 +1,8 @@
-"""CostModel: what a trade costs, every term at least zero and against the trader.
+"""CostModel: the price of trading; no term of it can favour the trader.
 
-One trade of ``q`` shares at reference price ``p`` has notional ``v = |q| p``. Spread, slippage and impact move the
-fill price; commission and regulatory fees are charged on the executed notional ``|q| x fill price`` and taken from
-cash.
+Take an order for ``q`` shares while the reference price is ``p``; its notional is ``v = |q| p``. Three terms worsen the
+price of the fill: spread, slippage and impact. Two are paid in cash on what was executed, ``|q|`` times that price:
+commission and regulatory fees.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _EXACT = 2**53  # the cost row is float64, and a seed must survive in it
 
 @dataclass(frozen=True)
 class CostModel:
-    """What trading costs. The defaults are the ``realistic`` preset.
+    """Rates and rules by which a fill is charged; as constructed without arguments, the ``realistic`` preset.
 
     Attributes:
         commission_bps: basis points of the executed notional.
