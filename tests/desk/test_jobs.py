@@ -29,7 +29,7 @@ class S:
         {fit}
     def weights(self, panel):
         return np.where(panel.close > panel.open, 0.2, 0.0)
-    def check(self, panel):
+    def check(self, panel, execution):
         {check}
 
 strategy = S()

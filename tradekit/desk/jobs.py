@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 from tradekit.desk.loader import LoadedStrategy, load_strategies, load_strategy
 from tradekit.desk.specs import BacktestSpec, DataSpec, read_backtest
 from tradekit.engine.audit import audit
+from tradekit.engine.copies import fit
 from tradekit.engine.single_pass import single_pass
 from tradekit.engine.strategy import attempt
 from tradekit.engine.stress import Stress, default_scenarios, slippage_scenario, stress
@@ -132,10 +133,10 @@ def run_audit(desk: Desk, name: str, overrides: Overrides) -> AuditReport:
     if hasattr(strategy, "check"):
         strategy.check(panel, spec.execution)
     half = len(panel) // 2
-    fitted, failure = attempt(lambda: strategy.fit(panel[:half]))
+    fitted, failure = attempt(lambda: fit(strategy, panel[:half]))
     if failure is not None:
         raise StrategyError(f"{strategy.name}: fit on {half} bars raised {failure}")
-    report, failure = attempt(lambda: audit(fitted, panel if fitted is strategy else panel[half:]))
+    report, failure = attempt(lambda: audit(fitted.strategy, panel, start=half if fitted.learnt else 0))
     if failure is not None:
         raise StrategyError(f"{strategy.name}: raised {failure}")
     return cast("AuditReport", report)

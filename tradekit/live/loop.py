@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from tradekit.engine.copies import fit
 from tradekit.engine.strategy import Targets
 from tradekit.errors import BrokerError, SessionError, StrategyError, TradekitError
 from tradekit.live.broker import BrokerUncertain, quantise
@@ -159,7 +160,7 @@ class Session:
         if hasattr(self._strategy, "check"):
             self._strategy.check(panel, self._spec.execution)
         try:
-            self._strategy = self._strategy.fit(panel)
+            self._strategy = fit(self._strategy, panel).strategy
         except TradekitError:
             raise
         except Exception as error:
