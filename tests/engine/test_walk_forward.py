@@ -118,10 +118,15 @@ def test_a_policy_is_never_scored_on_bars_it_was_trained_on() -> None:
 
     panel = random_panel(130, 3)
     result = walk_forward([Policy(panel.timestamps[69]), Table(0.3)], panel, WINDOWS)
-    # The ledger starts at row 50; row 70 is the first the policy has not seen.
-    assert result.run("policy").scored_from == 20
-    assert result.run("table").scored_from == 0
-    assert result.scored_from == 20
+    # Tests would start at row 50, but the policy has seen row 69: that is the first decision of every strategy.
+    policy, table = result.run("policy").ledger, result.run("table").ledger
+    assert policy is not None
+    assert table is not None
+    assert policy.timestamps[0] == table.timestamps[0] == panel.timestamps[69]
+    assert policy.equity[0] == table.equity[0] == result.cash
+    assert result.scored_from == 1
+    assert [one.window.test_start for one in result.run("table").windows] == [69, 70, 90, 110]
+    np.testing.assert_array_equal(policy.equity, simulate(Table(0.2), panel, start=69).equity)
     seen_all = walk_forward(Policy(panel.timestamps[-1]), panel, WINDOWS).runs[0]
     assert seen_all.ledger is None
     assert "trained on bars up to" in str(seen_all.skipped)

@@ -9,7 +9,7 @@ from tradekit.engine.audit import audit
 from tradekit.engine.copies import fit, fresh
 from tradekit.engine.simulate import DEFAULT_CASH, simulate
 from tradekit.engine.strategy import attempt
-from tradekit.engine.walk_forward import StrategyRun, WalkForward, demand_distinct, reason_to_skip, scored_from
+from tradekit.engine.walk_forward import StrategyRun, WalkForward, demand_distinct, reason_to_skip, scored_from, unseen
 from tradekit.engine.windows import Window
 from tradekit.market.costs import CostModel
 from tradekit.market.execution import ExecutionModel
@@ -45,34 +45,37 @@ def single_pass(
     """
     demand_distinct(strategies)
     costs, execution = costs or CostModel(), execution or ExecutionModel()
+    (span,) = unseen(strategies, panel, [Window(0, 0, 0, len(panel))], execution) or [Window(0, 0, 0, len(panel))]
     runs = []
     for done, strategy in enumerate(strategies):
         if progress:
             progress(done, len(strategies), strategy.name)
-        runs.append(_run(strategy, panel, costs, execution, cash))
+        runs.append(_run(strategy, panel, span.test_start, costs, execution, cash))
     if progress:
         progress(len(strategies), len(strategies), "done")
     return WalkForward(panel, None, tuple(runs), costs, execution, cash)
 
 
-def _run(strategy: AnyStrategy, panel: Panel, costs: CostModel, execution: ExecutionModel, cash: float) -> StrategyRun:
+def _run(
+    strategy: AnyStrategy, panel: Panel, start: int, costs: CostModel, execution: ExecutionModel, cash: float
+) -> StrategyRun:
     kind = getattr(strategy, "kind", "custom")
     unfit = reason_to_skip(strategy, panel, [Window(0, 0, 0, len(panel))], execution)
     if unfit is not None:
         return StrategyRun(strategy.name, kind, None, skipped=unfit)
-    ledger, failure = attempt(partial(_judge, strategy, kind, panel, costs, execution, cash))
+    ledger, failure = attempt(partial(_judge, strategy, kind, panel, start, costs, execution, cash))
     if failure is not None:
         return StrategyRun(strategy.name, kind, None, skipped=f"it raised {failure}")
     if ledger is None:
         return StrategyRun(strategy.name, kind, None, skipped=LEARNS)
     seen = scored_from(strategy, ledger)
-    return StrategyRun(strategy.name, kind, ledger, scored_from=seen, audit=audit(strategy, panel))
+    return StrategyRun(strategy.name, kind, ledger, scored_from=seen, audit=audit(strategy, panel, start=start))
 
 
 def _judge(
-    strategy: AnyStrategy, kind: str, panel: Panel, costs: CostModel, execution: ExecutionModel, cash: float
+    strategy: AnyStrategy, kind: str, panel: Panel, start: int, costs: CostModel, execution: ExecutionModel, cash: float
 ) -> Ledger | None:
     """Return the ledger, None when there is something to learn; ``supervised`` saves a fit that is thrown away."""
     if kind == "supervised" or fit(strategy, panel).learnt:
         return None
-    return simulate(fresh(strategy), panel, costs, execution, cash)
+    return simulate(fresh(strategy), panel, costs, execution, cash, start=start)

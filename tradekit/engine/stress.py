@@ -11,7 +11,15 @@ import numpy as np
 
 from tradekit.engine.simulate import DEFAULT_CASH
 from tradekit.engine.strategy import attempt
-from tradekit.engine.walk_forward import Prepared, audit_of, demand_distinct, prepare, reason_to_skip, scored_from
+from tradekit.engine.walk_forward import (
+    Prepared,
+    audit_of,
+    demand_distinct,
+    prepare,
+    reason_to_skip,
+    scored_from,
+    unseen,
+)
 from tradekit.engine.windows import Window, Windowing
 from tradekit.errors import ConfigError, DataError, suggest
 from tradekit.market.costs import CostModel
@@ -192,7 +200,9 @@ def stress(
     if len(set(names)) < len(names):
         raise ConfigError(f"two scenarios share a name: {', '.join(sorted({n for n in names if names.count(n) > 1}))}")
     windowing = windowing or Windowing.for_panel(panel)
-    setup = _Setup(panel, history or panel, windowing, costs or CostModel(), execution or ExecutionModel(), cash)
+    costs, execution = costs or CostModel(), execution or ExecutionModel()
+    windows = tuple(unseen(several, panel, windowing.cut(panel), execution))
+    setup = _Setup(panel, history or panel, windowing, windows, costs, execution, cash)
     cells: list[Cell] = []
     curves: dict[str, tuple[Floats, int]] = {}
     audits: dict[str, AuditReport] = {}
@@ -212,6 +222,7 @@ class _Setup:
     panel: Panel
     history: Panel
     windowing: Windowing
+    windows: tuple[Window, ...]
     costs: CostModel
     execution: ExecutionModel
     cash: float
@@ -244,11 +255,10 @@ def _walked(
     strategy: AnyStrategy, scenarios: Sequence[Scenario], setup: _Setup
 ) -> str | tuple[dict[str, Cell], tuple[Floats, int], AuditReport | None]:
     """Return cells, growth by multiple of costs and audit of a strategy walked forward once, or why it cannot be."""
-    windows = setup.windowing.cut(setup.panel)
-    unfit = reason_to_skip(strategy, setup.panel, windows, setup.execution)
+    unfit = reason_to_skip(strategy, setup.panel, setup.windows, setup.execution)
     if unfit is not None:
         return unfit
-    prepared = prepare(strategy, setup.panel, windows, setup.windowing, setup.execution)
+    prepared = prepare(strategy, setup.panel, setup.windows, setup.windowing, setup.execution)
     return _shocks(prepared, scenarios, setup), _growth(prepared, setup), audit_of(prepared, setup.panel)
 
 

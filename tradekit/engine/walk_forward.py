@@ -142,7 +142,7 @@ def walk_forward(
 
     In every window each strategy is fitted on the train slice alone and asked for decisions in the test slice; the test
     slices are stitched and run once, so that positions carry from one to the next unless ``windowing.carry`` says
-    otherwise.
+    otherwise. Where a policy was trained on some of the bars, every strategy starts after them.
 
     Args:
         strategies: one, or several with distinct names.
@@ -161,8 +161,8 @@ def walk_forward(
     several = list(strategies) if isinstance(strategies, Sequence) else [strategies]
     demand_distinct(several)
     windowing = windowing or Windowing.for_panel(panel)
-    windows = windowing.cut(panel)
     costs, execution = costs or CostModel(), execution or ExecutionModel()
+    windows = unseen(several, panel, windowing.cut(panel), execution)
     runs = []
     for done, strategy in enumerate(several):
         if progress:
@@ -238,6 +238,27 @@ def reason_to_skip(
         end = panel.moment(last)
         return f"it was trained on bars up to {panel.moment(seen)}, and the last bar here is {end}; test on later bars"
     return None
+
+
+def unseen(
+    strategies: Sequence[AnyStrategy], panel: Panel, windows: Sequence[Window], execution: ExecutionModel
+) -> list[Window]:
+    """Return the windows cut to begin where the last of the policies that can run has seen nothing more.
+
+    All strategies start there, flat and with the same cash: what a policy earned on its own training bars must not
+    decide how much money its symbols have afterwards.
+    """
+    able = [one for one in strategies if reason_to_skip(one, panel, windows, execution) is None]
+    first = max((last_seen(one, panel) for one in able), default=0)
+    return [w._replace(test_start=max(w.test_start, first)) for w in windows if w.test_stop > first]
+
+
+def last_seen(strategy: AnyStrategy, panel: Panel) -> int:
+    """Return the row of the last bar that ``strategy`` was trained on, its first fair decision; 0 without training."""
+    seen = getattr(strategy, "seen_end", None)
+    if seen is None:
+        return 0
+    return max(0, int(np.searchsorted(panel.timestamps, np.datetime64(seen, "ns"), side="right")) - 1)
 
 
 def scored_from(strategy: AnyStrategy, ledger: Ledger) -> int:
