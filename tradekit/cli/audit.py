@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 @data_options
 @json_option
 def command(strategy: str, as_json: bool, **given: str | None) -> None:
-    """Change the future and demand that no past decision of STRATEGY moves. Exit status 1 when one does.
+    """Change the future and demand that no past decision of STRATEGY moves.
+
+    Exit status 1 when one does, or when the declared lookback is too short.
 
     STRATEGY is a name from strategies/ or the path of a file. One that learns is fitted on the first half of the bars
     and audited on the second.
@@ -35,7 +37,7 @@ def command(strategy: str, as_json: bool, **given: str | None) -> None:
         print_json(as_plain(report))
     else:
         say(report)
-    if not report.passed:
+    if not report.passed or report.lookback_holds is False:
         raise click.exceptions.Exit(1)
 
 
@@ -57,7 +59,7 @@ def say(report: AuditReport) -> None:
             f"when only later bars change ({bad.column})"
         )
         return
-    if report.bars_checked:
+    if not report.note:
         click.echo(f"{report.strategy} is causal: {report.bars_checked} decisions at {report.cuts} cuts did not move")
     if report.lookback_holds is not None:
         click.echo(f"its declared lookback is {'enough' if report.lookback_holds else 'TOO SHORT'}")

@@ -40,7 +40,8 @@ def command(
 ) -> None:
     """Serve an exchange on this machine until interrupted. It replays bars and fills orders at the model's prices.
 
-    Any alpaca-py client can talk to it: give it the printed URL as url_override, and local / local as keys.
+    Any alpaca-py client can talk to it: give it the printed URL as url_override, and local / local as keys. Its clock
+    stands still until POST /exchange/advance takes the market to the close of the next bar, and fills what is due.
     """
     from tradekit.desk.overrides import named_costs
     from tradekit.live.exchange import Settings

@@ -37,6 +37,11 @@ def publish(desk: Desk, outcome: Outcome, name: str, out: Path | None, as_json: 
         print_json(summary | {"folder": str(folder), "report": str(folder / PAGE)})
     else:
         print_rich(summary_text(summary), f"\n{folder / PAGE}")
+    for one in summary["strategies"]:
+        if one["audit"] and one["audit"]["lookback_holds"] is False:
+            click.echo(
+                f"warning: {one['name']} declares a lookback that is too short: a session decides otherwise", err=True
+            )
     failed = [one["name"] for one in summary["strategies"] if one["audit"] and not one["audit"]["passed"]]
     if failed:
         click.echo(f"error: uses the future: {', '.join(failed)}; see tradekit audit {failed[0]}", err=True)

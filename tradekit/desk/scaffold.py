@@ -6,7 +6,6 @@ import shutil
 import tomllib
 from pathlib import Path
 
-import tradekit
 from tradekit.desk.folder import MARKER, make_folder
 from tradekit.errors import DeskError
 
@@ -46,7 +45,7 @@ def template() -> dict[Path, Path]:
     Raises:
         DeskError: the installed package holds no template.
     """
-    package = Path(tradekit.__file__).parent
+    package = Path(__file__).parent.parent
     shipped, checkout = package / "desk" / "template", package.parent
     if shipped.is_dir():
         # Installers byte-compile what they unpack; that is not template.

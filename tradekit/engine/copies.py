@@ -48,6 +48,8 @@ def fit(strategy: AnyStrategy, train: Panel) -> Fitted:
     """
     copy = fresh(strategy)
     fitted = copy.fit(train)
+    if fitted is None:
+        raise StrategyError(f"{strategy.name}: fit returned None; return self, or the fitted strategy")
     return Fitted(fitted, fitted is not copy or not alike(copy, strategy))
 
 

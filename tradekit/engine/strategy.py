@@ -217,7 +217,8 @@ class View:
 class EventAdapter:
     """An event-style strategy as a closed loop over portfolios of all symbols.
 
-    What the strategy keeps in itself belongs to one run: its memory is a copy of its attributes.
+    What the strategy keeps in itself belongs to one run: its memory is a copy of its attributes. It is not asked
+    before there are as many bars as the ``lookback`` it declares.
     """
 
     sleeves = False
@@ -235,6 +236,8 @@ class EventAdapter:
 
     def decide(self, view: View, portfolios: Portfolios, state: dict[str, Any]) -> Targets:
         """Ask once and give every portfolio the same weights."""
+        if view.bar + 1 < getattr(self._strategy, "lookback", 1):
+            return Targets(np.full((len(portfolios), len(view.symbols)), np.nan))
         worker = object.__new__(type(self._strategy))
         worker.__dict__ = state
         weights = numbers(self.name, worker.on_bar(view))

@@ -178,7 +178,9 @@ class Panel:
         if end is not None:
             last = int(np.searchsorted(self.timestamps, (_date(end) + 1).astype("M8[ns]")))
         if first >= last:
-            raise DataError(f"{self.source}: no bars from {start} to {end}; the data covers {self.span}")
+            raise DataError(
+                f"{self.source}: no bars from {start or 'the start'} to {end or 'the end'}; the data covers {self.span}"
+            )
         return self[first:last]
 
     def require(self, columns: Sequence[str], why: str) -> None:

@@ -175,7 +175,8 @@ def actions(summary: Summary) -> Markup | None:
     return section(
         "Actions: chosen and executed",
         *parts,
-        lead="Outlined: what the policy chose. Solid: what was executed, after masks, limits and closed markets.",
+        lead="Outlined: what the policy chose. Solid: what was executed, after masks, limits and closed markets. "
+        "Bars show trading actions; HOLD would dwarf them.",
         id_="actions",
     )
 

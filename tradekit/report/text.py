@@ -57,6 +57,7 @@ def summary_text(summary: Summary) -> RenderableType:
     if summary["scenarios"]:
         parts += [Text(), stress_table(summary), Text(), stress_table(summary, TOTAL_RETURN)]
     parts += [Text(f"skipped {what}: {why}", style="yellow") for what, why in skipped_lines(summary)]
+    parts += [Text(), Text(_bars(summary), style="dim")]
     parts += [Text(), Text(f"{summary['verdict']['headline']}: {summary['verdict']['line']}", style="bold")]
     return Group(*parts)
 
@@ -133,7 +134,9 @@ def break_even_text(summary: Summary, one: dict[str, Any], key: str) -> str:
 def _bars(summary: Summary) -> str:
     data, scored = summary["data"], summary["data"]["scored"]
     bars = f"{data['source']}, {len(data['symbols'])} symbols, {data['frequency']} bars"
-    return f"{bars}; scored on {scored['bars']} bars from {scored['start']} to {scored['end']}"
+    cut = summary["windowing"]
+    windows = f"; windows of {cut['train_sessions']} + {cut['test_sessions']} sessions" if cut else ""
+    return f"{bars}; scored on {scored['bars']} bars from {scored['start']} to {scored['end']}{windows}"
 
 
 def _strategy_rows(summary: Summary) -> list[list[str]]:

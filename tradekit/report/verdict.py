@@ -107,7 +107,8 @@ def _candidate(judged: Sequence[dict[str, Any]]) -> tuple[dict[str, Any] | None,
 
 
 def _is_baseline(one: dict[str, Any], candidate: dict[str, Any] | None) -> bool:
-    return one["kind"] != "policy" and (candidate is None or one["name"] != candidate["name"])
+    """A user's own strategies are candidates like policies; only reference strategies are what they are held to."""
+    return one["kind"] not in ("policy", "custom") and (candidate is None or one["name"] != candidate["name"])
 
 
 def _compared(
