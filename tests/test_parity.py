@@ -1,4 +1,4 @@
-"""Parity: the same bundle on the same bars decides and earns the same in the environment and in the backtest."""
+"""Parity: one bundle on the same bars decides and earns the same in environment, backtest and paper session."""
 
 from __future__ import annotations
 
@@ -13,12 +13,16 @@ from tradekit.learn.env import SymbolEnv, VectorSymbolEnv
 from tradekit.learn.policy import PolicyStrategy
 from tradekit.learn.recipe import Recipe
 from tradekit.learn.task import Task
+from tradekit.live.journal import read_events
+from tradekit.live.session import start as run_session
+from tradekit.live.spec import SessionSpec
 from tradekit.market.costs import CostModel
 from tradekit.market.execution import ExecutionModel
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tradekit.engine.ledger import Ledger
     from tradekit.market.panel import Floats, Panel
 
 CASH = 100_000.0
@@ -68,7 +72,20 @@ def walk_all(policy: PolicyStrategy, env: VectorSymbolEnv) -> tuple[Floats, Floa
     return np.array(actions), np.array(equity)
 
 
-def demand_parity(policy: PolicyStrategy, panel: Panel, rules: tuple[CostModel, ExecutionModel], start: int) -> None:
+def demand_session(policy: PolicyStrategy, ledger: Ledger, spec: SessionSpec, desk: Path) -> None:
+    """Run a local session and demand, bar by bar, the orders and the equity of ``ledger``, of the same bars."""
+    session = run_session(spec, policy, desk)
+    said = {key: session.report[key] for key in ("decision_parity", "equity_difference", "duplicate_orders")}
+    assert said == {"decision_parity": 1.0, "equity_difference": 0.0, "duplicate_orders": 0}
+    assert session.report["equity"] == pytest.approx(ledger.equity.tolist(), rel=1e-9)
+    decisions = [event.body["orders"] for event in read_events(session.journal) if event.kind == "decision"]
+    asked: list[dict[str, float]] = [{} for _ in decisions]
+    for order in ledger.orders:
+        asked[order["decision_bar"]][ledger.symbols[order["symbol"]]] = float(order["requested"])
+    assert [{symbol: shares for symbol, shares, _ in orders} for orders in decisions] == asked
+
+
+def demand_parity(policy: PolicyStrategy, panel: Panel, rules: tuple[CostModel, ExecutionModel], start: int) -> Ledger:
     ledger = simulate(policy, panel, rules[0], rules[1], CASH, start=start)
     chosen, sleeves = ledger.extras["chosen"][:-1], ledger.sleeve_equity
     assert sleeves is not None
@@ -83,6 +100,7 @@ def demand_parity(policy: PolicyStrategy, panel: Panel, rules: tuple[CostModel, 
     assert ledger.equity == pytest.approx(equities.sum(axis=1), rel=1e-9)
     assert len(ledger.orders) > 20
     assert len(np.unique(chosen)) > 2
+    return ledger
 
 
 @pytest.fixture(scope="module")
@@ -103,3 +121,17 @@ def test_a_policy_of_hourly_bars(shared_data: Path, tmp_path: Path, rules: tuple
     policy = PolicyStrategy(untrained(Recipe(name="hourly"), panel, tmp_path / "bundle"))
     assert policy.bundle.data["fill_at"] == "open"
     demand_parity(policy, panel, rules, policy.lookback)
+
+
+def test_the_shipped_bundle_in_all_three(shipped: PolicyStrategy, sample: Panel, tmp_path: Path) -> None:
+    bars = 400
+    ledger = demand_parity(shipped, sample, RULES[0], len(sample) - bars)
+    demand_session(shipped, ledger, SessionSpec(bars=bars), tmp_path)
+
+
+def test_hourly_bars_in_all_three(shared_data: Path, tmp_path: Path) -> None:
+    source, bars = str(shared_data / "hourly_ibkr"), 150
+    panel = load_panel(source)
+    policy = PolicyStrategy(untrained(Recipe(name="hourly"), panel, tmp_path / "bundle"))
+    ledger = demand_parity(policy, panel, RULES[0], len(panel) - bars)
+    demand_session(policy, ledger, SessionSpec(data=source, bars=bars), tmp_path)
