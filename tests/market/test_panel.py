@@ -114,7 +114,7 @@ def test_between_includes_every_bar_of_the_last_day() -> None:
 @pytest.mark.parametrize(
     ("start", "end", "message"),
     [
-        ("2025-01-01", None, "no bars from 2025-01-01 to None; the data covers 2024-01-02 to 2024-01-03"),
+        ("2025-01-01", None, "no bars from 2025-01-01 to the end; the data covers 2024-01-02 to 2024-01-03"),
         ("2024-01-03", "2024-01-02", "no bars"),
         ("soon", None, "cannot read the date 'soon'; write YYYY-MM-DD"),
     ],
