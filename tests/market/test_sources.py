@@ -121,7 +121,7 @@ def test_sample_takes_another_benchmark() -> None:
         ({"source": "sample", "symbols": " , "}, "no symbols given"),
         ({"source": "sample", "symbols": "KO,KO"}, "symbol KO is given twice"),
         ({"source": "sample", "benchmark": "SP50"}, "no benchmark SP50; did you mean SP500"),
-        ({"source": "sample", "start": "2030-01-01"}, "no bars from 2030-01-01 to None"),
+        ({"source": "sample", "start": "2030-01-01"}, "no bars from 2030-01-01 to the end"),
         ({"source": "sample", "start": "01/02/2020"}, "cannot read the date '01/02/2020'; write YYYY-MM-DD"),
         ({"source": "sample", "start": "2020-01-02", "end": "2020-01-02"}, "one bar only .*widen start/end"),
     ],
