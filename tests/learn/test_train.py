@@ -122,7 +122,10 @@ def test_a_policy_that_never_trades_is_not_promoted(desk: Path, panel: Panel, re
     assert read_bundle(idle.bundle_path).folder == idle.run_folder / "bundle"
 
 
-def test_divergence_is_one_line(panel: Panel, tmp_path: Path) -> None:
+@pytest.mark.parametrize("checks", [True, False])
+def test_divergence_is_one_line(panel: Panel, tmp_path: Path, checks: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether or not another library has switched the checks of torch's distributions off for the process."""
+    monkeypatch.setattr("torch.distributions.Distribution._validate_args", checks)
     with pytest.raises(ConfigError, match=r"training diverged after 512 steps: .*; lower learning_rate"):
         train(quick(learning_rate=1e30, max_grad_norm=1e30), panel, tmp_path)
 

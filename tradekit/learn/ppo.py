@@ -114,12 +114,17 @@ def _learn(model: MaskablePPO, timesteps: int, watch: _Watch) -> None:
     """
     try:
         model.learn(timesteps, callback=watch, log_interval=None)  # type: ignore[arg-type]
-    except ValueError as error:  # what torch's distributions say of NaN logits
-        if all(bool(torch.isfinite(value).all()) for value in model.policy.parameters()):
-            raise
+    except ValueError:  # what torch's distributions say of NaN logits, unless somebody switched their checks off
+        _demand_numbers(model)
+        raise
+
+
+def _demand_numbers(model: MaskablePPO) -> None:
+    """Raise ConfigError when a weight is not finite."""
+    if not all(bool(torch.isfinite(value).all()) for value in model.policy.parameters()):
         raise ConfigError(
             f"training diverged after {model.num_timesteps} steps: weights are no longer numbers; lower learning_rate"
-        ) from error
+        )
 
 
 def build_model(recipe: Recipe, environments: VectorSymbolEnv) -> MaskablePPO:
@@ -200,6 +205,7 @@ class _Watch(BaseCallback):
         self._judge()
 
     def _record(self) -> None:
+        _demand_numbers(self._trained)
         logged = self.logger.name_to_value
         episodes = [episode["r"] for episode in self.model.ep_info_buffer or ()]
         row: dict[str, Any] = {"kind": "update", "step": self.num_timesteps, "entropy": -logged["train/entropy_loss"]}
