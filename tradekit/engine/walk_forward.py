@@ -283,13 +283,22 @@ def prepare(
         failures.append(failure)
         learnt |= answer is None or answer.learnt
     prepared = Prepared(strategy, tuple(windows), tuple(fitted), tuple(failures), learnt)
+    return decided(prepared, panel, windowing, execution)
+
+
+def decided(prepared: Prepared, panel: Panel, windowing: Windowing, execution: ExecutionModel) -> Prepared:
+    """Return ``prepared`` with what its fitted strategies decide in the test slices of ``panel``.
+
+    The bars need not be those that they were fitted on: a stressed world, say, of as many rows.
+    """
+    windows, strategy = prepared.windows, prepared.strategy
     if is_open_loop(strategy):
         table, failures = _stitch(prepared, panel, execution)
         if windowing.carry == "flatten":
             for window in windows:
                 table[window.test_stop - 1] = 0.0
         return replace(prepared, failures=tuple(failures), table=table)
-    if windowing.carry == "carry" and not learnt:
+    if windowing.carry == "carry" and not prepared.learnt:
         return replace(prepared, driver=as_closed_loop(strategy))
     return replace(prepared, driver=_Switch(prepared, windowing.carry == "flatten"))
 
