@@ -136,7 +136,8 @@ class Reference:
     def trade(self, t: int, j: int, quantity: Decimal, side: int) -> tuple[Decimal, Decimal, dict[str, Decimal]]:
         """Return (cash moved, fill price, terms) of trading ``quantity`` > 0 shares."""
         costs, value = self.costs, quantity * known(self.price(t, j))
-        spread = Decimal(costs.spread_bps) * BPS * value
+        wide = ONE if self.panel.spread_multiple is None else Decimal(float(self.panel.spread_multiple[t]))
+        spread = Decimal(costs.spread_bps) * BPS * wide * value
         slippage = self.slippage(t, j) * value
         impact = known(self.impact(t, j, value))
         executed = value + side * (spread + slippage + impact)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -135,6 +136,8 @@ def random_case(seed: int) -> Case:
     """Return a case in which every rule and cost term has a fair chance to matter."""
     rng = np.random.default_rng(seed)
     panel = random_panel(rng, int(rng.integers(3, 12)), int(rng.integers(1, 5)), holes=rng.random() < 0.5)
+    if rng.random() < 0.25:
+        panel = replace(panel, spread_multiple=rng.uniform(0.0, 10.0, len(panel)))
     execution = random_execution(rng)
     cash = float(np.round(10 ** rng.uniform(2.5, 6.5), 2))
     are_shares = bool(rng.random() < 0.25)

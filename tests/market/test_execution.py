@@ -485,3 +485,13 @@ def test_truncation_never_adds_and_keeps_whole_lots(quantity: float, lots: float
     assume(abs(quantity) < 1e6)
     whole = round(abs(quantity) * lots) / lots
     assert kernel.nearest_lots(whole, lots) == whole
+
+
+def test_a_spread_that_widens_is_paid_in_the_bars_that_have_it() -> None:
+    # 100 bp of 10 shares at 10 are one dollar; four times that in bar 2, nothing in bar 3.
+    panel = flat(spread_multiple=np.array([1.0, 1.0, 4.0, 0.0]))
+    costs = CostModel(commission_bps=0.0, spread_bps=100.0, slippage_bps=0.0, impact_coefficient=0.0)
+    weights = np.array([[0.1], [0.0], [0.1], [0.0]])
+    ledger = simulate(Table(weights), panel, costs, cash=1000.0)
+    assert ledger.orders["fill_bar"].tolist() == [1, 2, 3]
+    assert ledger.orders["spread"] == pytest.approx([1.0, 4.0, 0.0])

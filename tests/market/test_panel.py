@@ -161,3 +161,14 @@ def test_equal_weight_returns_by_hand() -> None:
 
 def test_repr_says_what_it_holds() -> None:
     assert repr(make([[1.0], [2.0]])) == "Panel(made: 2 bars of 1D x 1 symbols, 2024-01-02 to 2024-01-03)"
+
+
+def test_a_spread_multiple_belongs_to_its_bars() -> None:
+    panel = make([[1.0], [2.0], [3.0]])
+    wide = replace(panel, spread_multiple=np.array([1.0, 4.0, 9.0]))
+    assert wide[1:].spread_multiple is not None
+    assert wide[1:].spread_multiple.tolist() == [4.0, 9.0]
+    assert wide.content_hash != panel.content_hash
+    for bad in ([1.0, 2.0], [1.0, -1.0, 1.0], [1.0, NAN, 1.0]):
+        with pytest.raises(DataError, match="spread_multiple must be one finite number, 0 or more, for each bar"):
+            replace(panel, spread_multiple=np.array(bad))

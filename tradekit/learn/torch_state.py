@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class TorchMarket(NamedTuple):
-    """``Market`` as tensors: (T, N) or, where a rule does not use it, (1, 1); the keys are int64 of the same bits."""
+    """``Market`` as tensors: shapes as there; the keys are int64 of the same bits."""
 
     reference: Tensor
     mark: Tensor
@@ -29,6 +29,7 @@ class TorchMarket(NamedTuple):
     sec_rate: Tensor
     taf_rate: Tensor
     taf_cap: Tensor
+    spread_multiple: Tensor
 
 
 class TorchBook(NamedTuple):

@@ -129,11 +129,14 @@ def _rates_of(market: TorchMarket, costs: TorchCosts, book: TorchBook, bar: _Bar
         if costs.terms.adv:
             volatility, dollars = at(market.volatility, bar.before), at(market.dollar_volume, bar.before)
             impact = torch.where(_pick(costs.adv, book), most * volatility / dollars.sqrt(), impact)
+    spread = _pick(costs.spread, book)
+    if len(market.spread_multiple) > 1:
+        spread = spread * market.spread_multiple[bar.time]
     return Rates(
         commission=_pick(costs.commission, book),
         per_share=_pick(costs.per_share, book),
         minimum=_pick(costs.minimum, book),
-        spread=_pick(costs.spread, book),
+        spread=spread,
         slippage=slippage,
         impact=impact,
     )

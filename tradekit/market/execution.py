@@ -149,6 +149,7 @@ def market_of(panel: Panel, execution: ExecutionModel, costs: Sequence[CostModel
         sec_rate=_read_only(sec_rate),
         taf_rate=_read_only(taf_rate),
         taf_cap=_read_only(taf_cap),
+        spread_multiple=_read_only(np.ones(1) if panel.spread_multiple is None else panel.spread_multiple),
     )
 
 

@@ -78,7 +78,8 @@ class Market(NamedTuple):
 
     reference (T, N) fill price before costs, NaN where nothing can fill; mark (T, N) last known close; volume (T, N)
     shares, for participation; dollar_volume, volatility (T, N) trailing, for the ``adv`` impact basis; time_key (T,),
-    symbol_key (N,) uint64 keys of the sampled slippage; sec_rate, taf_rate, taf_cap (T,) regulatory schedule.
+    symbol_key (N,) uint64 keys of the sampled slippage; sec_rate, taf_rate, taf_cap (T,) regulatory schedule;
+    spread_multiple (T,) factor on the spread, or (1,) where it never changes.
     """
 
     reference: Floats
@@ -91,6 +92,7 @@ class Market(NamedTuple):
     sec_rate: Floats
     taf_rate: Floats
     taf_cap: Floats
+    spread_multiple: Floats
 
 
 class Rules(NamedTuple):
@@ -354,7 +356,8 @@ def settle(market: Market, rules: Rules, costs: Floats, book: Book, fills: Float
     _carry(market, row, book, b, t)
     if len(fills) > 0:
         _begin_fills(market, book, fills, b, t, slot)
-    rates = rates_of(row, book.equity[b], book.stream[b], market.time_key[t])
+    wide = market.spread_multiple[t] if len(market.spread_multiple) > 1 else 1.0
+    rates = rates_of(row, wide, book.equity[b], book.stream[b], market.time_key[t])
     sells, buys = _sort_due(market, rates, book, fills, b, t, slot)
     for i in range(sells):
         j = book.queue[b, i]

@@ -46,9 +46,11 @@ class Panel:
         columns: which of open, high, low, close, volume the source has.
         frequency: bar length, ``1D`` or as ``1h``, ``5m``.
         source: where the bars came from, as given to ``load_panel``.
+        spread_multiple: (T,) how many times the cost model's spread fills in each bar pay, >= 0; None: once.
 
     Raises:
-        DataError: shapes disagree, timestamps are not strictly increasing, or a price is not positive.
+        DataError: shapes disagree, timestamps are not strictly increasing, a price is not positive, or a multiple of
+            the spread is negative or not finite.
     """
 
     timestamps: Times
@@ -65,6 +67,7 @@ class Panel:
     columns: frozenset[str] = field(default=frozenset(FIELDS))
     frequency: str = "1D"
     source: str = "memory"
+    spread_multiple: Floats | None = None
 
     def __post_init__(self) -> None:
         shape = (len(self.timestamps), len(self.symbols))
@@ -84,6 +87,13 @@ class Panel:
                 raise DataError(f"{self.source}: {name} of {where} is not positive; repair or drop that bar")
         for name in (*FIELDS, "tradable", "timestamps", "close_time", "benchmark_returns"):
             getattr(self, name).setflags(write=False)
+        if self.spread_multiple is not None:
+            self._check_spread(self.spread_multiple)
+
+    def _check_spread(self, multiple: Floats) -> None:
+        if multiple.shape != (len(self),) or not (np.isfinite(multiple) & (multiple >= 0.0)).all():
+            raise DataError(f"{self.source}: spread_multiple must be one finite number, 0 or more, for each bar")
+        multiple.setflags(write=False)
 
     def __repr__(self) -> str:
         return f"Panel({self.source}: {len(self)} bars of {self.frequency} x {len(self.symbols)} symbols, {self.span})"
@@ -99,6 +109,7 @@ class Panel:
             timestamps=self.timestamps[rows],
             close_time=self.close_time[rows],
             benchmark_returns=self.benchmark_returns[rows],
+            spread_multiple=None if self.spread_multiple is None else self.spread_multiple[rows],
             **cut,
         )
 
@@ -149,6 +160,8 @@ class Panel:
         for name in FIELDS:
             if name in self.columns:
                 digest.update(name.encode() + np.ascontiguousarray(getattr(self, name)).tobytes())
+        if self.spread_multiple is not None:
+            digest.update(b"spread_multiple" + np.ascontiguousarray(self.spread_multiple).tobytes())
         return digest.hexdigest()
 
     def select(self, symbols: Sequence[str]) -> Panel:

@@ -105,14 +105,17 @@ def nearest_lots(quantity: float, lots: float) -> float:
 
 
 @inlined
-def rates_of(row: Floats, equity: float, stream: int, time_key: np.uint64) -> Rates:
-    """Return the rates of the cost ``row`` (COST_COLUMNS,) for a portfolio worth ``equity`` > 0 dollars."""
+def rates_of(row: Floats, wide: float, equity: float, stream: int, time_key: np.uint64) -> Rates:
+    """Return the rates of the cost ``row`` (COST_COLUMNS,) for a portfolio worth ``equity`` > 0 dollars.
+
+    ``wide`` is the bar's factor on the spread.
+    """
     sampled, adv = row[SLIPPAGE_MODE] == SAMPLED, row[IMPACT_ADV] != 0.0 and row[IMPACT] != 0.0
     return Rates(
         row[COMMISSION],
         row[PER_SHARE],
         row[MINIMUM],
-        row[SPREAD],
+        row[SPREAD] * wide,
         row[SLIPPAGE] if sampled or row[SLIPPAGE_MODE] == WORST else 0.5 * row[SLIPPAGE],
         sampled,
         _draws(int(row[SEED]), stream, time_key) if sampled else np.uint64(0),
