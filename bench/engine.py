@@ -25,6 +25,7 @@ from tradekit.market import kernel
 from tradekit.market.costs import cost_rows
 from tradekit.market.execution import market_of, open_book
 from tradekit.market.panel import Panel, equal_weight_returns
+from tradekit.market.sweep import run_weights
 
 if TYPE_CHECKING:
     from tradekit.market.panel import Floats
@@ -89,11 +90,11 @@ def asset_bars(panel: Panel, weights: Floats, cost: CostModel) -> float:
     execution = ExecutionModel()
     market = market_of(panel, execution, [cost])
     table = cost_rows([cost.shocked(1 + number / 100) for number in range(SCENARIOS)], panel.bars_per_year)
-    silent = np.empty((SCENARIOS, 0, kernel.ORDER_COLUMNS))
+    silent = np.empty((SCENARIOS, 0), kernel.ORDER)
 
     def work() -> None:
         book = open_book(1e6, [0] * SCENARIOS, len(panel.symbols), 0, range(SCENARIOS))
-        kernel.run_weights(market, execution.rules, table, book, weights, 0, len(panel), silent)
+        run_weights(market, execution.rules, table, book, weights, 0, len(panel), silent)
 
     return weights.size * SCENARIOS / best(work)
 

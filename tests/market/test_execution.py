@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests.reference import draw
-from tests.worlds import Case, Lockstep, Shares, Sleeves, Table, panel_of, random_case
+from tests.worlds import Case, Lockstep, Shares, Sleeves, Table, panel_of, random_case, random_panel, random_weights
 from tradekit.engine.ledger import Ledger, reason_text
 from tradekit.engine.simulate import simulate
 from tradekit.errors import ConfigError, DataError
@@ -21,6 +21,7 @@ from tradekit.market.costs import TERMS, CostModel, cost_rows
 from tradekit.market.execution import ExecutionModel, copy_book, market_of, open_book, trailing_liquidity
 from tradekit.market.kernel import Book
 from tradekit.market.panel import FIELDS, Panel
+from tradekit.market.sweep import most_orders, run_weights
 
 FREE = CostModel.preset("free")
 cases = st.integers(0, 2**32).map(random_case)
@@ -178,29 +179,81 @@ def test_the_number_of_threads_changes_nothing(case: Case) -> None:
 
 
 def run_kernel(case: Case, book: Book, start: int, stop: int) -> tuple[Any, Any]:
-    market = market_of(case.panel, case.execution, [case.costs])
+    """Return equity and orders of the bars from ``start``, the orders' bars counted in the panel."""
+    market, rules = market_of(case.panel, case.execution, [case.costs]), case.execution.rules
     table = cost_rows([case.costs], case.panel.bars_per_year)
-    orders = np.empty((1, case.targets.size, kernel.ORDER_COLUMNS))
-    rules = case.execution.rules
-    equity, _, counts = kernel.run_weights(market, rules, table, book, case.targets, start, stop, orders)
+    orders = np.zeros((1, most_orders(book, case.targets, start, stop)), kernel.ORDER)
+    equity, _, counts = run_weights(market, rules, table, book, case.targets, start, stop, orders)
+    orders["decision_bar"] += start
+    orders["fill_bar"] += start
     return equity[0], orders[0, : counts[0]]
+
+
+def bar_by_bar(case: Case, book: Book, start: int, stop: int) -> tuple[Any, Any]:
+    """Do the same by ``settle`` and ``place_weight`` alone, one bar after the other."""
+    market, rules = market_of(case.panel, case.execution, [case.costs]), case.execution.rules
+    table, latency = cost_rows([case.costs], case.panel.bars_per_year), case.execution.latency_bars
+    fills, equity, orders = np.zeros((1, *book.shares.shape[1:], kernel.FILL_COLUMNS)), [], []
+    for t in range(start, stop):
+        if t > start:
+            kernel.settle(market, rules, table, book, fills, 0, t)
+            asked = np.flatnonzero(fills[0, :, kernel.REQUESTED])
+            orders += [(t - 1 - latency, t, 0, j, *fills[0, j]) for j in asked]
+        equity.append(book.equity[0])
+        if t < stop - 1:
+            for column, weight in enumerate(case.targets[t]):
+                kernel.place_weight(market, rules, book, 0, t, column, weight)
+    return np.array(equity), np.array(orders, kernel.ORDER)
+
+
+def open_case(case: Case) -> Book:
+    return open_book(case.cash, [0], len(case.panel.symbols), case.execution.latency_bars, stream=[case.stream])
+
+
+def same_book(left: Book, right: Book) -> bool:
+    return all(np.array_equal(getattr(left, name), getattr(right, name)) for name in Book._fields if name != "queue")
 
 
 @given(weight_cases, st.integers(0, 1000))
 def test_a_run_may_stop_anywhere_and_go_on_from_its_book(case: Case, where: int) -> None:
     bars = len(case.panel)
     at = where % bars
-    whole = open_book(case.cash, [0], len(case.panel.symbols), case.execution.latency_bars, stream=[case.stream])
-    split = copy_book(whole)
+    whole, split = open_case(case), open_case(case)
     equity, orders = run_kernel(case, whole, 0, bars)
     first, early = run_kernel(case, split, 0, at + 1)
     split = copy_book(split)
     second, late = run_kernel(case, split, at, bars)
     assert np.array_equal(equity, np.concatenate([first, second[1:]]))
-    assert np.array_equal(orders, np.concatenate([early, late]), equal_nan=True)
-    for name in Book._fields:
-        if name != "queue":
-            assert np.array_equal(getattr(whole, name), getattr(split, name)), name
+    assert orders.tobytes() == np.concatenate([early, late]).tobytes()
+    assert same_book(whole, split)
+
+
+@given(st.integers(0, 2**32), st.integers(0, 1000))
+def test_bars_without_orders_are_taken_in_one_piece_to_the_last_bit(seed: int, where: int) -> None:
+    """Rare decisions, so that most bars have no order; stopped once, when orders may wait."""
+    rng = np.random.default_rng(seed)
+    case = random_case(seed)
+    panel = random_panel(rng, int(rng.integers(3, 60)), int(rng.integers(1, 12)), holes=rng.random() < 0.5)
+    targets = random_weights(rng, *panel.close.shape, short=case.execution.allow_short)
+    targets[rng.random(len(panel)) > rng.choice([0.03, 0.1, 0.4])] = np.nan
+    case = case._replace(panel=panel, targets=targets)
+    at = where % len(panel)
+    swept, stepped = open_case(case), open_case(case)
+    for start, stop in ((0, at + 1), (at, len(panel))):
+        equity, orders = run_kernel(case, swept, start, stop)
+        slow_equity, slow_orders = bar_by_bar(case, stepped, start, stop)
+        assert equity.tobytes() == slow_equity.tobytes()
+        assert orders.tobytes() == slow_orders.tobytes()
+        assert same_book(swept, stepped)
+
+
+def test_orders_without_room_are_refused() -> None:
+    case = random_case(0)
+    market, table = market_of(case.panel, case.execution, [case.costs]), cost_rows([case.costs], 252)
+    weights, book = np.zeros((4, len(case.panel.symbols))), open_case(case)
+    short = np.zeros((1, most_orders(book, weights, 0, 4) - 1), kernel.ORDER)
+    with pytest.raises(ValueError, match="orders has room for"):
+        run_weights(market, case.execution.rules, table, book, weights, 0, 4, short)
 
 
 @given(weight_cases)

@@ -6,10 +6,10 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import tradekit
-from tradekit.market import jit, kernel
+from tradekit.market import jit, kernel, sweep
 
 if TYPE_CHECKING:
     import pytest
@@ -18,9 +18,10 @@ FLOOR = "import sys; sys.path.insert(0, {folder!r}); from tradekit.market import
 
 
 def test_every_kernel_watches_every_source() -> None:
-    for name in ("settle", "place_weight", "advance", "_run_all"):
-        stamp = getattr(kernel, name)._cache._cache_file._source_stamp
-        assert stamp[1] == jit.sources_digest(), name
+    functions: Any = (kernel.settle, kernel.place_weight, kernel.advance, sweep._run_all)
+    for function in functions:
+        stamp = function._cache._cache_file._source_stamp
+        assert stamp[1] == jit.sources_digest(), function
     here = Path(jit.__file__).parent
     assert all((here / name).is_file() for name in jit.SOURCES)
 

@@ -15,6 +15,7 @@ from tradekit.engine.simulate import simulate
 from tradekit.market import kernel
 from tradekit.market.costs import TERMS, cost_rows
 from tradekit.market.execution import market_of, open_book
+from tradekit.market.sweep import run_weights
 
 if TYPE_CHECKING:
     from tradekit.engine.ledger import Ledger
@@ -72,8 +73,8 @@ def test_books_and_streams() -> None:
         width, bars = len(case.panel.symbols), len(case.panel)
         book = open_book(case.cash, [0], width, case.execution.latency_bars, stream=[case.stream])
         market = market_of(case.panel, case.execution, [case.costs])
-        table, silent = cost_rows([case.costs], case.panel.bars_per_year), np.empty((1, 0, kernel.ORDER_COLUMNS))
-        kernel.run_weights(market, case.execution.rules, table, book, case.targets, 0, bars, silent)
+        table, silent = cost_rows([case.costs], case.panel.bars_per_year), np.empty((1, 0), kernel.ORDER)
+        run_weights(market, case.execution.rules, table, book, case.targets, 0, bars, silent)
         money = MONEY * case.cash + SHARE * 400
         assert abs(book.equity[0] - float(slow.equity[-1])) < money, seed
         assert abs(book.peak[0] - max(float(value) for value in slow.equity)) < money, seed

@@ -18,20 +18,7 @@ if TYPE_CHECKING:
     from tradekit.market.execution import ExecutionModel
     from tradekit.market.panel import Floats, Panel, Times
 
-ORDER = np.dtype(
-    [
-        ("decision_bar", "i8"),
-        ("fill_bar", "i8"),
-        ("portfolio", "i8"),
-        ("symbol", "i8"),
-        ("requested", "f8"),
-        ("quantity", "f8"),
-        ("reference", "f8"),
-        ("price", "f8"),
-        *((term, "f8") for term in TERMS),
-        ("reason", "i8"),
-    ]
-)
+ORDER = kernel.ORDER
 """One order: decision and fill row of the ledger's timestamps, portfolio (the sleeve; 0 in a basket), symbol column,
 signed shares requested and filled, reference and fill price, cost by term in dollars, reason flags (0: filled
 whole)."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 
-from tradekit.engine.ledger import Ledger, order_table
+from tradekit.engine.ledger import ORDER, Ledger, order_table
 from tradekit.engine.strategy import (
     AnyStrategy,
     ClosedLoop,
@@ -26,6 +26,7 @@ from tradekit.errors import StrategyError
 from tradekit.market import kernel
 from tradekit.market.costs import CostModel, cost_rows
 from tradekit.market.execution import ExecutionModel, market_of, open_book
+from tradekit.market.sweep import most_orders, run_weights
 
 if TYPE_CHECKING:
     from tradekit.market.panel import Floats, Panel
@@ -149,19 +150,18 @@ def run_table(name: str, weights: Floats, run: Run) -> list[Ledger]:
     panel, execution, scenarios = run.panel, run.execution, len(run.costs)
     market = market_of(panel, execution, run.costs)
     book = open_book(run.cash, [0] * scenarios, len(panel.symbols), execution.latency_bars, range(scenarios))
-    most = int(np.isfinite(weights[run.start : run.stop - 1]).sum()) if run.records else 0
-    orders = np.empty((scenarios, most, kernel.ORDER_COLUMNS))
+    most = most_orders(book, weights, run.start, run.stop) if run.records else 0
+    orders = np.empty((scenarios, most), ORDER)
     table = cost_rows(run.costs, panel.bars_per_year)
-    equity, cash, counts = kernel.run_weights(
-        market, execution.rules, table, book, weights, run.start, run.stop, orders
-    )
+    equity, cash, counts = run_weights(market, execution.rules, table, book, weights, run.start, run.stop, orders)
+    piece = panel[run.start : run.stop]
     return [
         Ledger(
             name=name,
-            panel=panel[run.start : run.stop],
+            panel=piece,
             equity=equity[s],
             cash=cash[s],
-            orders=order_table(orders[s, : counts[s]], run.start, first_portfolio=s),
+            orders=orders[s, : counts[s]],
             cost_model=cost,
             execution=execution,
             borrow_paid=float(book.carry[s, 0]),

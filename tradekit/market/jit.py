@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound="Callable[..., Any]")
 
 # What the machine code of a kernel contains, whichever file the kernel stands in: constants, and functions inlined.
-SOURCES = ("costs.py", "jit.py", "kernel.py", "pricing.py")
+SOURCES = ("costs.py", "jit.py", "kernel.py", "pricing.py", "sweep.py")
 
 
 def compiled(function: F) -> F:

@@ -14,11 +14,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import prange
 from numpy.typing import NDArray
 
-from tradekit.market.costs import BORROW, INTEREST
-from tradekit.market.jit import compiled, compiled_run, inlined
+from tradekit.market.costs import BORROW, INTEREST, TERMS
+from tradekit.market.jit import compiled, inlined
 from tradekit.market.pricing import (
     WHOLE,
     Charge,
@@ -34,17 +33,18 @@ from tradekit.market.pricing import (
 )
 
 __all__ = [
+    "ORDER",
     "Book",
     "Market",
     "Rules",
     "advance",
+    "carry",
     "floor_lots",
     "nearest_lots",
     "pending",
     "place",
     "place_shares",
     "place_weight",
-    "run_weights",
     "settle",
     "uniform",
 ]
@@ -69,7 +69,21 @@ CASH_LIMITED, PARTICIPATION, UNTRADABLE, LONG_ONLY, FEES_EXCEED, RUINED, UNPRICE
     REASON,
     FILL_COLUMNS,
 ) = range(11)
-# A recorded order is its decision bar, fill bar, portfolio, symbol column, then the fill.
+ORDER = np.dtype(
+    [
+        ("decision_bar", "i8"),
+        ("fill_bar", "i8"),
+        ("portfolio", "i8"),
+        ("symbol", "i8"),
+        ("requested", "f8"),
+        ("quantity", "f8"),
+        ("reference", "f8"),
+        ("price", "f8"),
+        *((term, "f8") for term in TERMS),
+        ("reason", "i8"),
+    ]
+)
+"""One order: decision and fill row, portfolio, symbol column, then the columns of its fill."""
 ORDER_COLUMNS = 4 + FILL_COLUMNS
 
 
@@ -140,7 +154,7 @@ def _impact(market: Market, rates: Rates, t: int, column: int) -> float:
 
 
 @inlined
-def _carry(market: Market, row: Floats, book: Book, b: int, t: int) -> None:
+def carry(market: Market, row: Floats, book: Book, b: int, t: int) -> None:
     """Charge borrow on shorts and credit interest on cash for the bar that passed, at the last marks."""
     if row[BORROW] == 0.0 and row[INTEREST] == 0.0:
         return
@@ -353,7 +367,7 @@ def settle(market: Market, rules: Rules, costs: Floats, book: Book, fills: Float
     """
     row = costs[book.scenario[b]]
     slot = t % (rules.latency + 1)
-    _carry(market, row, book, b, t)
+    carry(market, row, book, b, t)
     if len(fills) > 0:
         _begin_fills(market, book, fills, b, t, slot)
     wide = market.spread_multiple[t] if len(market.spread_multiple) > 1 else 1.0
@@ -458,121 +472,3 @@ def place(market: Market, rules: Rules, book: Book, bars: Ints, targets: Floats,
                 place_shares(market, rules, book, b, bars[b], j, targets[b, j])
             else:
                 place_weight(market, rules, book, b, bars[b], j, targets[b, j])
-
-
-@inlined
-def _append(orders: Floats, count: int, fills: Floats, b: int, t: int, latency: int) -> int:
-    """Copy the fills of portfolio b that somebody asked for to the order table; return the new count."""
-    for j in range(fills.shape[1]):
-        if fills[0, j, REQUESTED] != 0.0:
-            order = orders[count]
-            order[0] = t - 1 - latency
-            order[1] = t
-            order[2] = b
-            order[3] = j
-            for item in range(FILL_COLUMNS):
-                order[4 + item] = fills[0, j, item]
-            count += 1
-    return count
-
-
-@inlined
-def _select(book: Book, b: int) -> Book:
-    """Return a book of the one portfolio b that shares its memory, uncounted."""
-    return Book(
-        book.cash[b : b + 1],
-        book.equity[b : b + 1],
-        book.peak[b : b + 1],
-        book.shares[b : b + 1],
-        book.average_cost[b : b + 1],
-        book.held[b : b + 1],
-        book.due[b : b + 1],
-        book.asked[b : b + 1],
-        book.flags[b : b + 1],
-        book.carry[b : b + 1],
-        book.column[b : b + 1],
-        book.scenario[b : b + 1],
-        book.stream[b : b + 1],
-        book.queue[b : b + 1],
-    )
-
-
-@inlined
-def _run(
-    market: Market,
-    rules: Rules,
-    costs: Floats,
-    book: Book,
-    weights: Floats,
-    asks: NDArray[np.bool_],
-    start: int,
-    b: int,
-    fills: Floats,
-    orders: Floats,
-    equity: Floats,
-    cash: Floats,
-) -> int:
-    """Drive portfolio b of ``book`` by a table of weights; return the number of orders."""
-    one, count = _select(book, b), 0
-    equity[0], cash[0] = one.equity[0], one.cash[0]
-    for i in range(len(equity)):
-        t = start + i
-        if i > 0:
-            settle(market, rules, costs, one, fills, 0, t)
-            equity[i], cash[i] = one.equity[0], one.cash[0]
-            if len(fills) > 0:
-                count = _append(orders, count, fills, b, t, rules.latency)
-        if asks[i]:
-            for j in range(weights.shape[1]):
-                place_weight(market, rules, one, 0, t, j, weights[t, j])
-    return count
-
-
-@compiled_run
-def _run_all(
-    market: Market,
-    rules: Rules,
-    costs: Floats,
-    book: Book,
-    weights: Floats,
-    asks: NDArray[np.bool_],
-    start: int,
-    fills: Floats,
-    orders: Floats,
-    equity: Floats,
-    cash: Floats,
-    counts: Ints,
-) -> None:
-    for b in prange(len(counts)):
-        counts[b] = _run(market, rules, costs, book, weights, asks, start, b, fills[b], orders[b], equity[b], cash[b])
-
-
-def run_weights(
-    market: Market,
-    rules: Rules,
-    costs: Floats,
-    book: Book,
-    weights: Floats,
-    start: int,
-    stop: int,
-    orders: Floats,
-) -> tuple[Floats, Floats, Ints]:
-    """Drive B portfolios over the bars start <= t < stop by one table of target weights.
-
-    ``book`` stands at the close of bar ``start`` and ends at the close of bar ``stop - 1``, whose decision is not
-    placed, so that a run can go on from there. ``weights`` (T, n); a row without finite weights asks for nothing.
-    ``orders`` (B, M, ORDER_COLUMNS) is filled when M > 0; M must be at least the number of finite weights. Portfolios
-    run in parallel; the result does not depend on the number of threads.
-
-    Returns:
-        equity (B, stop - start), cash (B, stop - start), number of orders (B,).
-    """
-    shape = len(book.cash), stop - start
-    equity, cash, counts = np.empty(shape), np.empty(shape), np.zeros(len(book.cash), np.int64)
-    weights = np.ascontiguousarray(weights).view()
-    weights.setflags(write=False)  # to numba another type, and the kernel is compiled for one only
-    asks: NDArray[np.bool_] = np.any(~np.isnan(weights[start:stop]), axis=1)
-    asks[-1] = False
-    fills = np.zeros((len(book.cash), min(1, orders.shape[1]), book.shares.shape[1], FILL_COLUMNS))
-    _run_all(market, rules, costs, book, weights, asks, start, fills, orders, equity, cash, counts)
-    return equity, cash, counts
