@@ -60,7 +60,7 @@ def allowed(
 ) -> set[str]:
     mask = np.zeros(ACTIONS, np.bool_)
     kernel = SCHEME if scheme is None else scheme.kernel
-    allow(kernel, memory or remember_nothing(1), 0, state, ready, mask)
+    allow(kernel, memory or remember_nothing(1), 0, state, ready, ready, False, mask)
     return {name for name, flag in zip(NAMES, mask, strict=True) if flag}
 
 
@@ -147,8 +147,8 @@ def test_what_is_not_allowed_executes_as_hold_and_says_why() -> None:
 
 def choose(memory: Memory, action: int, state: Own, tradable: bool = True, ready: bool = True) -> tuple[int, int]:
     mask = np.zeros(ACTIONS, np.bool_)
-    allow(SCHEME, memory, 0, state, ready, mask)
-    return execute(SCHEME, memory, 0, action, mask, tradable, ready)
+    allow(SCHEME, memory, 0, state, tradable, ready, False, mask)
+    return execute(SCHEME, memory, 0, state, action, mask, tradable, ready, False)
 
 
 @given(
@@ -167,7 +167,7 @@ def test_an_allowed_action_trades_in_its_direction_and_within_its_means(
     equity = cash + shares * mark
     state = own(shares, pending, average_cost=cost, cash=cash, equity=equity, peak=equity, mark=mark)
     mask = np.zeros(ACTIONS, np.bool_)
-    allow(SCHEME, Memory(np.array([last]), np.array([streak])), 0, state, True, mask)
+    allow(SCHEME, Memory(np.array([last]), np.array([streak])), 0, state, True, True, False, mask)
     assert mask[HOLD]
     for action in np.flatnonzero(mask[1:]) + 1:
         quantity = order(SCHEME, int(action), state)
@@ -184,7 +184,7 @@ def test_an_allowed_action_trades_in_its_direction_and_within_its_means(
         ({"buy_smal": 0.2}, "unknown action setting 'buy_smal'; did you mean buy_small?"),
         ({"buy_small": 0.0}, "buy_small is 0.0; a number above 0 and at most 1"),
         ({"buy_large": 1.5}, "buy_large is 1.5; a number above 0 and at most 1"),
-        ({"max_consecutive_actions": 0}, "max_consecutive_actions is 0; a whole number, 1 or more"),
+        ({"max_consecutive_actions": -1}, "max_consecutive_actions is -1; a whole number, 0 or more"),
         ({"disabled_actions": ["SELL_AL"]}, "cannot disable the action 'SELL_AL'; did you mean SELL_ALL?"),
         ({"disabled_actions": ["HOLD"]}, "cannot disable the action 'HOLD'; known: "),
     ],

@@ -2,6 +2,8 @@
 
 One set of kernels serves the training environment, the policy in a backtest and the policy in a live session. A
 position here is shares held plus shares ordered and not yet filled, so that latency cannot be traded around.
+
+Sets of actions are the bits of an integer in the kernels: action a is in the set when bit a is 1.
 """
 
 from __future__ import annotations
@@ -27,22 +29,60 @@ NAMES = ("HOLD", "BUY_SMALL", "BUY_MEDIUM", "BUY_LARGE", "SELL_PARTIAL", "SELL_A
 ACTIONS = len(NAMES)
 
 # Why the executed action is what it is.
-AS_CHOSEN, NOT_ALLOWED, REPEAT_LIMIT, NOT_TRADABLE, NOT_READY = range(5)
-REASONS = ("as_chosen", "not_allowed", "repeat_limit", "not_tradable", "not_ready")
+(
+    AS_CHOSEN,
+    NOT_ALLOWED,
+    REPEAT_LIMIT,
+    NOT_TRADABLE,
+    NOT_READY,
+    STOP_LOSS,
+    TAKE_PROFIT,
+    MAX_HOLD,
+    EPISODE_END,
+) = range(9)
+REASONS = (
+    "as_chosen",
+    "not_allowed",
+    "repeat_limit",
+    "not_tradable",
+    "not_ready",
+    "stop_loss",
+    "take_profit",
+    "max_hold",
+    "episode_end",
+)
+# Reasons that sell the whole position, whatever was chosen.
+FORCED = slice(STOP_LOSS, EPISODE_END + 1)
 NO_DECISION = -1
+
+UNMASKED, MASKED, LEGACY = range(3)
+_MASKING = {False: UNMASKED, True: MASKED, "legacy": LEGACY}
+ENTRIES = (BUY_SMALL, BUY_MEDIUM, BUY_LARGE)
+BUYS = (*ENTRIES, ADD_POSITION)
+SELLS = (SELL_PARTIAL, SELL_ALL)
+_ENTRIES = sum(1 << action for action in ENTRIES)
+# A limit that is off, in bars or actions.
+_NEVER = 2**62
+# What the repeats that an agent sees are counted in when there is no limit to them.
+_REPEATS_UNIT = 3
 
 # Less than this many shares is no position: half of the finest quantity a broker accepts.
 _DUST = 0.5 / FRACTIONAL_LOTS
 
 
 class Scheme(NamedTuple):
-    """ActionScheme as the kernels read it: fraction (7,) of equity per buying action, enabled (7,), limits."""
+    """ActionScheme as the kernels read it: fraction (7,) of equity per buying action, enabled actions, limits."""
 
     fraction: Floats
-    enabled: Bools
+    enabled: int
+    masking: int
     max_weight: float
     smallest_trade: float
     max_consecutive: int
+    repeats_unit: float
+    stop_loss: float
+    take_profit: float
+    max_hold: int
 
 
 class Own(NamedTuple):
@@ -79,14 +119,22 @@ class ActionScheme:
         max_weight: the weight that ADD_POSITION does not pass.
         smallest_trade: ADD_POSITION and SELL_PARTIAL are not offered when they would trade less than this; otherwise a
             policy could halve what is left for ever and call it trading.
-        max_consecutive_actions: a trading action executed so often in a row is not offered once more.
+        max_consecutive_actions: a trading action executed so often in a row is not offered once more, and where it
+            is chosen all the same it executes as HOLD; 0: no limit.
         disabled_actions: names of actions that are never offered; HOLD always is.
+        masking: True: what cannot be done cannot be chosen. False: every enabled action can, and one that is not
+            possible executes as HOLD and costs ``failed_action_penalty``. "legacy": as True, but a buy is possible
+            with a position too and adds to it.
+        failed_action_penalty: reward of an action that is not possible, when ``masking`` is False; 0 or less.
+        stop_loss: sell all at a return below the average cost, costs included, of this or worse; None: never.
+        take_profit: sell all at a return above the average cost of this or better; None: never.
+        max_hold: sell all after so many bars; None: never. These three are forced exits: nothing else can be chosen.
 
     Raises:
         ConfigError: a value out of range, or an unknown action.
 
-    >>> ActionScheme(disabled_actions=("ADD_POSITION",)).kernel.enabled.tolist()
-    [True, True, True, True, True, True, False]
+    >>> f"{ActionScheme(disabled_actions=('ADD_POSITION',)).kernel.enabled:07b}"
+    '0111111'
     """
 
     buy_small: float = 0.25
@@ -97,15 +145,34 @@ class ActionScheme:
     smallest_trade: float = 0.01
     max_consecutive_actions: int = 3
     disabled_actions: tuple[str, ...] = field(default=())
+    masking: bool | str = True
+    failed_action_penalty: float = -1.0
+    stop_loss: float | None = None
+    take_profit: float | None = None
+    max_hold: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("buy_small", "buy_medium", "buy_large", "addition", "max_weight", "smallest_trade"):
             demand_number(name, getattr(self, name), 0.0, 1.0)
-        demand_whole("max_consecutive_actions", self.max_consecutive_actions, 1)
+        demand_whole("max_consecutive_actions", self.max_consecutive_actions, 0)
+        self._check_masking()
+        if self.stop_loss is not None:
+            demand_number("stop_loss", self.stop_loss, 0.0, 1.0)
+        if self.take_profit is not None:
+            demand_number("take_profit", self.take_profit, 0.0)
+        if self.max_hold is not None:
+            demand_whole("max_hold", self.max_hold, 1)
         object.__setattr__(self, "disabled_actions", tuple(self.disabled_actions))
         for name in self.disabled_actions:
             if name not in NAMES[1:]:
                 raise ConfigError(f"cannot disable the action {name!r}; {suggest(str(name), NAMES[1:])}")
+
+    def _check_masking(self) -> None:
+        if not (isinstance(self.masking, bool) or self.masking == "legacy"):
+            raise ConfigError(f'masking is {self.masking!r}; true, false or "legacy"')
+        penalty: Any = self.failed_action_penalty
+        if isinstance(penalty, bool) or not isinstance(penalty, int | float) or not -math.inf < penalty <= 0.0:
+            raise ConfigError(f"failed_action_penalty is {penalty!r}; a number, 0 or less")
 
     @classmethod
     def from_dict(cls, settings: dict[str, Any]) -> ActionScheme:
@@ -125,10 +192,15 @@ class ActionScheme:
         fraction[ADD_POSITION] = self.addition
         return Scheme(
             fraction=fraction,
-            enabled=np.array([name not in self.disabled_actions for name in NAMES]),
+            enabled=sum(1 << action for action, name in enumerate(NAMES) if name not in self.disabled_actions),
+            masking=_MASKING[self.masking],
             max_weight=float(self.max_weight),
             smallest_trade=float(self.smallest_trade),
-            max_consecutive=self.max_consecutive_actions,
+            max_consecutive=self.max_consecutive_actions or _NEVER,
+            repeats_unit=float(self.max_consecutive_actions or _REPEATS_UNIT),
+            stop_loss=math.inf if self.stop_loss is None else float(self.stop_loss),
+            take_profit=math.inf if self.take_profit is None else float(self.take_profit),
+            max_hold=_NEVER if self.max_hold is None else self.max_hold,
         )
 
 
@@ -138,52 +210,97 @@ def remember_nothing(agents: int) -> Memory:
 
 
 @inlined
-def _room(scheme: Scheme, own: Own) -> float:
-    """Return the fraction of equity that ADD_POSITION may still buy."""
-    room: float = min(scheme.fraction[ADD_POSITION], scheme.max_weight - own.position * own.mark / own.equity)
-    return room
+def _weight(own: Own) -> float:
+    """Return the position as a fraction of equity."""
+    weight: float = own.position * own.mark / own.equity
+    return weight
+
+
+@inlined
+def _possible(scheme: Scheme, own: Own) -> int:
+    """Return the set of enabled actions that the portfolio can take, whatever was done before."""
+    if not (own.equity > 0.0 and own.mark > 0.0):
+        return 1 << HOLD
+    if not own.position > _DUST:
+        return (1 << HOLD | _ENTRIES) & scheme.enabled
+    weight, found = _weight(own), 1 << HOLD | 1 << SELL_ALL
+    room = min(scheme.fraction[ADD_POSITION], scheme.max_weight - weight)
+    in_profit = own.shares > _DUST and own.mark > own.average_cost
+    found |= int(0.5 * weight >= scheme.smallest_trade) << SELL_PARTIAL
+    found |= int(in_profit and room >= scheme.smallest_trade) << ADD_POSITION
+    if scheme.masking == LEGACY:
+        found |= _ENTRIES
+    return found & scheme.enabled
+
+
+@inlined
+def _must_sell(scheme: Scheme, own: Own, tradable: bool, closing: bool) -> int:
+    """Return the reason why all is sold now, AS_CHOSEN when there is none."""
+    if not (tradable and own.position > _DUST):
+        return AS_CHOSEN
+    if closing:
+        return EPISODE_END
+    if not own.shares > _DUST:
+        return AS_CHOSEN
+    gain = own.mark / own.average_cost - 1.0
+    if gain <= -scheme.stop_loss:
+        return STOP_LOSS
+    if gain >= scheme.take_profit:
+        return TAKE_PROFIT
+    return MAX_HOLD if own.held >= scheme.max_hold else AS_CHOSEN
+
+
+@inlined
+def _too_often(scheme: Scheme, memory: Memory, b: int) -> int:
+    """Return the set of the trading action that was executed as often in a row as it may be, empty without one."""
+    return (1 << memory.last[b]) & ~(1 << HOLD) if memory.streak[b] >= scheme.max_consecutive else 0
 
 
 @compiled
-def allow(scheme: Scheme, memory: Memory, b: int, own: Own, ready: bool, mask: Bools) -> None:
+def allow(
+    scheme: Scheme, memory: Memory, b: int, own: Own, tradable: bool, ready: bool, closing: bool, mask: Bools
+) -> None:
     """Write which actions agent b may take into ``mask`` (7,).
 
-    ``ready``: the bar is tradable and the observation complete; otherwise HOLD alone is allowed.
+    ``tradable``: the newest bar is. ``ready``: it is, and the observation is complete; otherwise HOLD alone is allowed.
+    ``closing``: an episode that ends without a position ends now: all is sold and nothing bought.
     """
+    allowed = 1 << HOLD
+    if scheme.masking == UNMASKED:
+        allowed = scheme.enabled
+    elif _must_sell(scheme, own, tradable, closing) != AS_CHOSEN:
+        allowed = 1 << SELL_ALL
+    elif ready and not closing:
+        allowed = _possible(scheme, own) & ~_too_often(scheme, memory, b)
     for action in range(ACTIONS):
-        mask[action] = action == HOLD
-    if not (ready and own.equity > 0.0 and own.mark > 0.0):
-        return
-    is_long = own.position > _DUST
-    mask[BUY_SMALL] = mask[BUY_MEDIUM] = mask[BUY_LARGE] = not is_long
-    mask[SELL_ALL] = is_long
-    mask[SELL_PARTIAL] = is_long and 0.5 * own.position * own.mark / own.equity >= scheme.smallest_trade
-    in_profit = own.shares > _DUST and own.mark > own.average_cost
-    mask[ADD_POSITION] = is_long and in_profit and _room(scheme, own) >= scheme.smallest_trade
-    for action in range(1, ACTIONS):
-        mask[action] &= scheme.enabled[action]
-    if memory.last[b] != HOLD and memory.streak[b] >= scheme.max_consecutive:
-        mask[memory.last[b]] = False
+        mask[action] = (allowed >> action) & 1
 
 
 @compiled
 def execute(
-    scheme: Scheme, memory: Memory, b: int, chosen: int, mask: Bools, tradable: bool, ready: bool
+    scheme: Scheme,
+    memory: Memory,
+    b: int,
+    own: Own,
+    chosen: int,
+    mask: Bools,
+    tradable: bool,
+    ready: bool,
+    closing: bool,
 ) -> tuple[int, int]:
-    """Return the action agent b executes when it chose ``chosen``, and why; remember it.
+    """Return the action agent b executes when it chose ``chosen``, and why; remember it. Arguments as in ``allow``.
 
-    An action outside ``mask`` (7,) executes as HOLD. ``ready`` is as in ``allow``; ``tradable`` tells which half
-    failed.
+    An action outside ``mask`` (7,), which ``allow`` wrote, executes as HOLD, and so does one that is not possible.
     """
-    executed, reason = chosen, AS_CHOSEN
-    if not mask[chosen]:
+    executed, reason = chosen, _must_sell(scheme, own, tradable, closing)
+    if reason != AS_CHOSEN:
+        executed = SELL_ALL
+    elif not (ready and not closing):
+        executed, reason = HOLD, NOT_READY if tradable else NOT_TRADABLE
+    elif (_too_often(scheme, memory, b) >> chosen) & 1:
+        executed, reason = HOLD, REPEAT_LIMIT
+    elif not mask[chosen] or (scheme.masking == UNMASKED and not (_possible(scheme, own) >> chosen) & 1):
         executed, reason = HOLD, NOT_ALLOWED
-        if chosen == memory.last[b] and memory.streak[b] >= scheme.max_consecutive:
-            reason = REPEAT_LIMIT
-    if not tradable:
-        reason = NOT_TRADABLE
-    elif not ready:
-        reason = NOT_READY
     if executed == HOLD:
         memory.streak[b] = 0
     elif executed == memory.last[b]:
@@ -196,14 +313,17 @@ def execute(
 
 @compiled
 def order(scheme: Scheme, action: int, own: Own) -> float:
-    """Return the signed shares that an allowed ``action`` orders; 0 for HOLD."""
+    """Return the signed shares that an executed ``action`` orders; 0 for HOLD."""
+    if action == HOLD:
+        return 0.0
     if action == SELL_ALL:
         return -own.position
     if action == SELL_PARTIAL:
         return -0.5 * own.position
-    if action == ADD_POSITION:
-        return _room(scheme, own) * own.equity / own.mark
-    return scheme.fraction[action] * own.equity / own.mark if action != HOLD else 0.0
+    fraction = scheme.fraction[action]
+    if own.position > _DUST:
+        fraction = max(min(fraction, scheme.max_weight - _weight(own)), 0.0)
+    return float(fraction * own.equity / own.mark)
 
 
 def entropy(counts: NDArray[Any]) -> float:

@@ -65,11 +65,18 @@ def _own(all_: Portfolio, b: int) -> Own:
 
 @compiled
 def look_all(
-    scheme: Scheme, memory: Memory, owns: Portfolio, features: Floats, usable: Bools, raw: Floats, mask: Bools
+    scheme: Scheme,
+    memory: Memory,
+    owns: Portfolio,
+    features: Floats,
+    tradable: Bools,
+    usable: Bools,
+    raw: Floats,
+    mask: Bools,
 ) -> None:
-    """Write observations (B, D) and masks (B, 7) from features (B, F) and usable (B,)."""
+    """Write observations (B, D) and masks (B, 7) from features (B, F), tradable (B,) and usable (B,)."""
     for b in range(len(usable)):
-        allow(scheme, memory, b, _own(owns, b), usable[b], mask[b])
+        allow(scheme, memory, b, _own(owns, b), tradable[b], usable[b], False, mask[b])
         observe(scheme, memory, b, _own(owns, b), features[b], raw[b])
 
 
@@ -88,8 +95,9 @@ def act_all(
 ) -> None:
     """Write executed (B,), reason (B,) and the signed shares to order (B,) for actions chosen (B,)."""
     for b in range(len(chosen)):
-        executed[b], reason[b] = execute(scheme, memory, b, chosen[b], mask[b], tradable[b], usable[b])
-        shares[b] = order(scheme, executed[b], _own(owns, b))
+        own = _own(owns, b)
+        executed[b], reason[b] = execute(scheme, memory, b, own, chosen[b], mask[b], tradable[b], usable[b], False)
+        shares[b] = order(scheme, executed[b], own)
 
 
 class Diary:
@@ -100,6 +108,7 @@ class Diary:
         self.chosen: list[Ints] = []
         self.executed: list[Ints] = []
         self.reason: list[Ints] = []
+        self.choices: list[Ints] = []
         self.entropy: list[Floats] = []
 
 
@@ -146,25 +155,27 @@ class SymbolAgent:
         owns = _portfolio(portfolios, view.mark[column])
         raw = np.empty((len(column), features.shape[1] + len(STATE)))
         mask = np.empty((len(column), ACTIONS), np.bool_)
-        look_all(self._kernel, state.memory, owns, features, usable, raw, mask)
+        look_all(self._kernel, state.memory, owns, features, tradable, usable, raw, mask)
         chosen, probabilities = self._decide_by(raw, mask)
         executed, reason, shares = np.empty_like(chosen), np.empty_like(chosen), np.empty(len(chosen))
         act_all(self._kernel, state.memory, owns, chosen, mask, tradable, usable, executed, reason, shares)
         state.chosen.append(chosen)
         state.executed.append(executed)
         state.reason.append(reason)
+        state.choices.append(mask.sum(axis=1))
         state.entropy.append(_entropy(probabilities))
         return Targets(shares[:, None], are_shares=True)
 
     def extras(self, state: Diary, portfolios: slice) -> dict[str, Any]:
-        """Return what was chosen, what was executed and why, (T, B) int8, and the policy's entropy in nats, (T, B).
+        """Return what was chosen, what was executed and why, of how many actions, and the policy's entropy in nats.
 
-        Numbers are those of tradekit.learn.actions. The last bar of a run asks for no decision: -1, and NaN.
+        All (T, B), int8 but for the entropy; numbers are those of tradekit.learn.actions. The last bar of a run asks
+        for no decision: -1, and NaN.
         """
         batch = len(state.memory.last[portfolios])
         nothing = np.full((1, batch), NO_DECISION, np.int8)
         kept: dict[str, Any] = {}
-        for name in ("chosen", "executed", "reason"):
+        for name in ("chosen", "executed", "reason", "choices"):
             rows = [row[portfolios].astype(np.int8)[None] for row in getattr(state, name)]
             kept[name] = np.concatenate([*rows, nothing])
         rows = [row[portfolios][None] for row in state.entropy]

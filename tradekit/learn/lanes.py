@@ -85,14 +85,16 @@ class State(NamedTuple):
 class Outcome(NamedTuple):
     """What a step answers, overwritten by the next.
 
-    reward (B,); parts (B, C) its components before weights; executed, reason (B,); ended, ruined (B,) flags; and of
-    an ended episode final (B, D) float32, its last observation, total (B,) its rewards and steps (B,).
+    reward (B,); parts (B, C) its components before weights; executed, reason (B,); filled (B,) whether an order filled
+    in the bar that followed; ended, ruined (B,) flags; and of an ended episode final (B, D) float32, its last
+    observation, total (B,) its rewards and steps (B,).
     """
 
     reward: Floats
     parts: Floats
     executed: Ints
     reason: Ints
+    filled: Bools
     ended: Bools
     ruined: Bools
     final: NDArray[np.float32]
@@ -117,9 +119,20 @@ def own_of(market: Market, book: Book, b: int, t: int) -> Own:
 
 
 @inlined
-def look(sight: Sight, memory: Memory, own: Own, b: int, t: int, column: int, raw: Floats, mask: Bools) -> None:
+def look(
+    sight: Sight,
+    memory: Memory,
+    own: Own,
+    b: int,
+    t: int,
+    column: int,
+    tradable: bool,
+    closing: bool,
+    raw: Floats,
+    mask: Bools,
+) -> None:
     """Write the raw observation (D,) and the mask (7,) of lane b at the close of bar t."""
-    allow(sight.scheme, memory, b, own, sight.usable[t, column], mask)
+    allow(sight.scheme, memory, b, own, tradable, sight.usable[t, column], closing, mask)
     observe(sight.scheme, memory, b, own, sight.features[t, column], raw)
 
 
@@ -148,7 +161,8 @@ def begin(world: World, sight: Sight, state: State, b: int, start: int) -> None:
     state.memory.last[b], state.memory.streak[b] = HOLD, 0
     state.gained[b], state.length[b] = 0.0, 0
     state.episodes[b] += 1
-    look(sight, state.memory, own_of(world.market, book, b, start), b, start, column, state.raw[b], state.mask[b])
+    own, tradable = own_of(world.market, book, b, start), world.tradable[start, column]
+    look(sight, state.memory, own, b, start, column, tradable, False, state.raw[b], state.mask[b])
     normalise(state.raw[b], sight.mean, sight.scale, sight.clip, state.seen[b])
 
 
@@ -173,7 +187,7 @@ def step(world: World, sight: Sight, state: State, chosen: Ints, outcome: Outcom
         t, column = state.bar[b], book.column[b]
         own = own_of(market, book, b, t)
         executed, reason = execute(
-            scheme, memory, b, chosen[b], mask[b], world.tradable[t, column], sight.usable[t, column]
+            scheme, memory, b, own, chosen[b], mask[b], world.tradable[t, column], sight.usable[t, column], False
         )
         kernel.place_shares(market, rules, book, b, t, 0, order(scheme, executed, own))
         kernel.settle(market, rules, costs, book, fills, b, t + 1)
@@ -182,12 +196,14 @@ def step(world: World, sight: Sight, state: State, chosen: Ints, outcome: Outcom
         for c in range(len(world.weights)):
             reward[b] += world.weights[c] * parts[b, c]
         outcome.executed[b], outcome.reason[b] = executed, reason
+        outcome.filled[b] = fills[b, 0, kernel.QUANTITY] != 0.0
         outcome.ruined[b] = not book.equity[b] > 0.0
         ended[b] = outcome.ruined[b] or t + 1 >= state.last[b]
         state.bar[b] = t + 1
         state.gained[b] += reward[b]
         state.length[b] += 1
-        look(sight, memory, own_of(market, book, b, t + 1), b, t + 1, column, raw[b], mask[b])
+        own, tradable = own_of(market, book, b, t + 1), world.tradable[t + 1, column]
+        look(sight, memory, own, b, t + 1, column, tradable, False, raw[b], mask[b])
         normalise(raw[b], sight.mean, sight.scale, sight.clip, seen[b])
         if ended[b]:
             for i in range(seen.shape[1]):
@@ -228,6 +244,7 @@ class Lanes:
             parts=np.zeros((batch, len(COMPONENTS))),
             executed=np.zeros(batch, np.int64),
             reason=np.zeros(batch, np.int64),
+            filled=np.zeros(batch, np.bool_),
             ended=np.zeros(batch, np.bool_),
             ruined=np.zeros(batch, np.bool_),
             final=np.zeros((batch, width), np.float32),
