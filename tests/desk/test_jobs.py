@@ -11,7 +11,8 @@ from tradekit.desk.jobs import backtest_spec, bars_of, run_audit, run_single_pas
 from tradekit.desk.loader import load_strategy
 from tradekit.desk.overrides import Overrides
 from tradekit.desk.specs import BacktestSpec, DataSpec, StressSpec
-from tradekit.engine.stress import Scenario, Stress
+from tradekit.engine.scenarios import Scenario
+from tradekit.engine.stress import Stress
 from tradekit.engine.walk_forward import WalkForward, walk_forward
 from tradekit.engine.windows import Windowing
 from tradekit.errors import BundleError, StrategyError

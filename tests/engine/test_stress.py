@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from tests.panels import BuyOnce, Table, random_panel
+from tradekit.engine.break_even import MULTIPLES, multiples_of
+from tradekit.engine.scenarios import KINDS, Scenario, default_scenarios
 from tradekit.engine.simulate import simulate
-from tradekit.engine.stress import MULTIPLES, Scenario, default_scenarios, multiples_of, stress
+from tradekit.engine.stress import stress
 from tradekit.engine.walk_forward import walk_forward
 from tradekit.engine.windows import Windowing
 from tradekit.errors import ConfigError
@@ -107,12 +109,12 @@ def test_break_even_lies_where_the_edge_dies() -> None:
     assert MULTIPLES[-1] == 30.0
 
 
-def test_default_scenarios_cover_costs_latency_and_history() -> None:
+def test_default_scenarios_have_every_kind() -> None:
     scenarios = default_scenarios(slippage_shock=1.5)
     assert scenarios[0].kind == "base"
     assert scenarios[1].name == "slippage x1.5"
     assert scenarios[1].costs(CostModel()) == CostModel().shocked(1.5)
-    assert {s.kind for s in scenarios} == {"base", "costs", "latency", "replay"}
+    assert {s.kind for s in scenarios} == set(KINDS)
     assert sum(s.kind == "replay" for s in scenarios) == 4
 
 
@@ -122,7 +124,7 @@ def test_default_scenarios_cover_costs_latency_and_history() -> None:
         ({"name": "a", "kind": "cost"}, "choose base, costs"),
         ({"name": "a", "kind": "costs", "cost_shok": 2}, "did you mean cost_shock"),
         ({"name": "a", "kind": "costs", "cost_shock": -1}, "0 or more"),
-        ({"name": "a", "kind": "replay", "start": "2020-01-01"}, "start and end"),
+        ({"name": "a", "kind": "replay", "start": "2020-01-01"}, "kind 'replay' needs end"),
         ({"kind": "base"}, "lacks 'name'"),
     ],
 )

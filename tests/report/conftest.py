@@ -9,7 +9,8 @@ import pytest
 
 from tests.panels import BuyOnce, random_panel
 from tradekit.engine.strategy import Portfolios, Targets, View
-from tradekit.engine.stress import Scenario, Stress, stress
+from tradekit.engine.scenarios import Scenario
+from tradekit.engine.stress import Stress, stress
 from tradekit.engine.walk_forward import WalkForward, walk_forward
 from tradekit.engine.windows import Windowing
 from tradekit.errors import DataError

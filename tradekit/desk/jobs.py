@@ -14,7 +14,8 @@ from tradekit.engine.audit import audit
 from tradekit.engine.copies import fit
 from tradekit.engine.single_pass import single_pass
 from tradekit.engine.strategy import attempt
-from tradekit.engine.stress import Stress, default_scenarios, slippage_scenario, stress
+from tradekit.engine.scenarios import default_scenarios, slippage_scenario
+from tradekit.engine.stress import Stress, stress
 from tradekit.engine.walk_forward import WalkForward, walk_forward
 from tradekit.errors import StrategyError
 from tradekit.market.sources import load_panel

@@ -1,19 +1,30 @@
-"""Stress: the same fitted strategies under worse costs, later fills and harder times."""
+"""Stress: the same fitted strategies under worse costs, later fills, harder times and other histories.
+
+A strategy is fitted once, on the bars as they were, window by window as in the walk-forward. Scenarios change what comes
+after the first judged decision: a model learnt in the world that was meets one that it has not seen, which is what a
+stress test asks. It decides anew wherever prices differ. Two kinds differ in what is fitted: a replay fits on the train
+slice before its own dates, and a drawn path keeps the first window's fit throughout, since later windows learn from
+bars that the path is drawn from.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from tradekit.engine.break_even import Growth, break_even, growth_of
+from tradekit.engine.paths import MAKERS, paths
+from tradekit.engine.scenarios import CHANGES_BARS, Scenario, default_scenarios
 from tradekit.engine.simulate import DEFAULT_CASH
 from tradekit.engine.strategy import attempt
 from tradekit.engine.walk_forward import (
     Prepared,
     audit_of,
+    decided,
     demand_distinct,
     prepare,
     reason_to_skip,
@@ -21,7 +32,10 @@ from tradekit.engine.walk_forward import (
     unseen,
 )
 from tradekit.engine.windows import Window, Windowing
-from tradekit.errors import ConfigError, DataError, suggest
+from tradekit.engine.worlds import SHOCKS, Span, worlds
+from tradekit.errors import ConfigError, DataError
+from tradekit.evidence import measures
+from tradekit.evidence.sharpe import sharpe
 from tradekit.market.costs import CostModel
 from tradekit.market.execution import ExecutionModel
 
@@ -31,113 +45,37 @@ if TYPE_CHECKING:
     from tradekit.engine.strategy import AnyStrategy
     from tradekit.market.panel import Floats, Panel
 
-Kind = Literal["base", "costs", "latency", "replay"]
 Progress = Callable[[int, int, str], None]
 
-# Multiples of all costs at which the break-even is searched; linear in between.
-MULTIPLES = np.concatenate([np.arange(0.0, 4.0, 0.25), np.arange(4.0, 10.0, 0.5), np.arange(10.0, 31.0, 2.0)])
-REFERENCE = "buy_and_hold"
 
+class Draws(NamedTuple):
+    """What D worlds drawn for one scenario made of a strategy: Sharpe ratio a year, return and drawdown, (D,) each."""
 
-@dataclass(frozen=True)
-class Scenario:
-    """One way in which the world is worse than the backtest assumed.
-
-    Attributes:
-        name: unique.
-        kind: ``base``, ``costs``, ``latency`` or ``replay``.
-        description: for the report.
-        slippage_shock: factor on slippage, spread and impact.
-        cost_shock: factor on every cost term.
-        latency_bars: bars added to the execution model's.
-        start, end: dates of a replay, inclusive; the strategy is fitted on the train slice just before.
-
-    Raises:
-        ConfigError: a factor or latency is negative, or a replay lacks a date.
-    """
-
-    name: str
-    kind: Kind
-    description: str = ""
-    slippage_shock: float = 1.0
-    cost_shock: float = 1.0
-    latency_bars: int = 0
-    start: str | None = None
-    end: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.kind not in get_args(Kind):
-            raise ConfigError(f"scenario {self.name!r}: kind is {self.kind!r}; choose {', '.join(get_args(Kind))}")
-        for name in ("slippage_shock", "cost_shock", "latency_bars"):
-            value = getattr(self, name)
-            if not (isinstance(value, int | float) and np.isfinite(value) and value >= 0):
-                raise ConfigError(f"scenario {self.name!r}: {name} is {value!r}; 0 or more")
-        if self.kind == "replay" and not (self.start and self.end):
-            raise ConfigError(f"scenario {self.name!r}: a replay needs start and end dates")
-
-    @classmethod
-    def from_dict(cls, settings: dict[str, Any]) -> Scenario:
-        """Build from plain settings.
-
-        Raises:
-            ConfigError: an unknown or missing key.
-        """
-        known = {item.name for item in fields(cls)}
-        for key in settings:
-            if key not in known:
-                raise ConfigError(f"unknown scenario setting {key!r}; {suggest(key, known)}")
-        for key in ("name", "kind"):
-            if key not in settings:
-                raise ConfigError(f"a scenario lacks {key!r}: {settings}")
-        return cls(**settings)
-
-    def costs(self, model: CostModel) -> CostModel:
-        """Return ``model`` as this scenario has it."""
-        return model.shocked(self.slippage_shock).scaled(self.cost_shock)
-
-    def execution(self, model: ExecutionModel) -> ExecutionModel:
-        """Return ``model`` as this scenario has it."""
-        return replace(model, latency_bars=model.latency_bars + self.latency_bars)
-
-
-def slippage_scenario(factor: float) -> Scenario:
-    """Return the scenario of ``--slippage-shock``."""
-    return Scenario(f"slippage x{factor:g}", "costs", "slippage, spread and impact multiplied", slippage_shock=factor)
-
-
-def default_scenarios(slippage_shock: float | None = None) -> tuple[Scenario, ...]:
-    """Return the shipped scenarios, with a slippage shock of its own when one is asked for."""
-    shocks = [slippage_scenario(slippage_shock)] if slippage_shock is not None else []
-    return (
-        Scenario("base", "base", "as backtested"),
-        *shocks,
-        *(Scenario(f"costs x{k:g}", "costs", "every cost multiplied", cost_shock=k) for k in (1.5, 2.0, 3.0, 5.0)),
-        *(Scenario(f"latency +{k}", "latency", "fills come later", latency_bars=k) for k in (1, 2)),
-        Scenario("dot-com 2000-02", "replay", "", start="2000-03-24", end="2002-10-09"),
-        Scenario("crisis 2008", "replay", "", start="2007-10-09", end="2009-03-09"),
-        Scenario("COVID 2020", "replay", "", start="2020-02-19", end="2020-04-30"),
-        Scenario("bear 2022", "replay", "", start="2022-01-03", end="2022-10-12"),
-    )
+    sharpe: Floats
+    total_return: Floats
+    max_drawdown: Floats
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One strategy in one scenario; ledger None when ``skipped`` says why."""
+    """One strategy in one scenario; ledger None when ``skipped`` says why.
+
+    Of several worlds drawn, ``ledger`` is the one with the median final equity, and ``draws`` has the range of all.
+    """
 
     strategy: str
     scenario: str
     ledger: Ledger | None
     scored_from: int = 0
     skipped: str | None = None
+    draws: Draws | None = None
 
 
 @dataclass(frozen=True)
 class Stress:
     """Every strategy in every scenario.
 
-    break_even: per strategy, the multiple of all costs at which its final equity no longer exceeds cash
-    (``over_cash``) and buy-and-hold at the same multiple (``over_buy_and_hold``). 0.0: it does not even without
-    costs; None: it still does at 30 times the costs, or there is nothing to compare with.
+    break_even: of each strategy, see ``tradekit.engine.break_even``.
     kinds: of each strategy by name.
     audits: the causality audit of each strategy that was walked forward, by name.
     """
@@ -174,10 +112,10 @@ def stress(
     progress: Progress | None = None,
     history: Panel | None = None,
 ) -> Stress:
-    """Walk every strategy forward once and run what it decided under every scenario.
+    """Walk every strategy forward once and run it under every scenario.
 
-    Cost scenarios share one kernel call (open loop) or one lockstep roll-out (closed loop). A replay fits the strategy
-    on the train slice that ends where the replay starts, and is skipped by name where the data does not cover it.
+    Scenarios that change costs alone share one kernel call (open loop) or one lockstep roll-out (closed loop). What the
+    data cannot carry, such as a replay of years that it does not cover, is skipped by name.
 
     Args:
         strategies: one, or several with distinct names.
@@ -202,23 +140,22 @@ def stress(
     windowing = windowing or Windowing.for_panel(panel)
     costs, execution = costs or CostModel(), execution or ExecutionModel()
     windows = tuple(unseen(several, panel, windowing.cut(panel), execution))
-    setup = _Setup(panel, history or panel, windowing, windows, costs, execution, cash)
-    cells: list[Cell] = []
-    curves: dict[str, tuple[Floats, int]] = {}
-    audits: dict[str, AuditReport] = {}
+    made = {scenario.name: _made(scenario, panel, windows) for scenario in chosen}
+    setup = Setup(panel, history or panel, windowing, windows, costs, execution, cash, chosen, made)
+    results = []
     for done, strategy in enumerate(several):
         if progress:
             progress(done, len(several), strategy.name)
-        cells += _cells(strategy, chosen, setup, curves, audits)
+        results.append(stressed(strategy, setup))
     if progress:
         progress(len(several), len(several), "done")
-    even = {strategy.name: _break_even(strategy.name, curves) for strategy in several if strategy.name in curves}
-    kinds = {strategy.name: getattr(strategy, "kind", "custom") for strategy in several}
-    return Stress(panel, windowing, chosen, tuple(cells), setup.costs, setup.execution, cash, even, kinds, audits)
+    return _joined(several, results, setup)
 
 
 @dataclass(frozen=True)
-class _Setup:
+class Setup:
+    """What every strategy of one stress test meets; worlds: the panels of a scenario by name, or why it has none."""
+
     panel: Panel
     history: Panel
     windowing: Windowing
@@ -226,63 +163,163 @@ class _Setup:
     costs: CostModel
     execution: ExecutionModel
     cash: float
+    scenarios: tuple[Scenario, ...]
+    worlds: dict[str, tuple[Panel, ...] | str]
+
+    def world(self, scenario: Scenario) -> Panel:
+        """Return the bars of a scenario that has one world."""
+        panels = self.worlds[scenario.name]
+        return panels[0] if isinstance(panels, tuple) and panels else self.panel
 
 
-def _cells(
-    strategy: AnyStrategy,
-    scenarios: Sequence[Scenario],
-    setup: _Setup,
-    curves: dict[str, tuple[Floats, int]],
-    audits: dict[str, AuditReport],
-) -> list[Cell]:
-    walked, failure = attempt(partial(_walked, strategy, [s for s in scenarios if s.kind != "replay"], setup))
-    made: dict[str, Cell] = {}
-    unfit = f"it raised {failure}" if failure is not None else walked if isinstance(walked, str) else None
-    if unfit is None:
-        made, curves[strategy.name], report = walked
-        if report is not None:
-            audits[strategy.name] = report
-    for scenario in scenarios:
+class Stressed(NamedTuple):
+    """One strategy under stress."""
+
+    cells: list[Cell]
+    growth: Growth | None
+    audit: AuditReport | None
+
+
+def _joined(strategies: Sequence[AnyStrategy], results: Sequence[Stressed], setup: Setup) -> Stress:
+    """Return the result of all strategies; break-even multiples need them together."""
+    names = [strategy.name for strategy in strategies]
+    growths = {name: one.growth for name, one in zip(names, results, strict=True) if one.growth is not None}
+    return Stress(
+        panel=setup.panel,
+        windowing=setup.windowing,
+        scenarios=setup.scenarios,
+        cells=tuple(cell for one in results for cell in one.cells),
+        costs=setup.costs,
+        execution=setup.execution,
+        cash=setup.cash,
+        break_even={name: break_even(name, growths) for name in growths},
+        kinds={strategy.name: getattr(strategy, "kind", "custom") for strategy in strategies},
+        audits={name: one.audit for name, one in zip(names, results, strict=True) if one.audit is not None},
+    )
+
+
+def _made(scenario: Scenario, panel: Panel, windows: Sequence[Window]) -> tuple[Panel, ...] | str:
+    """Return the worlds of a scenario, none when it has the bars as they were, or why the data cannot carry it."""
+    span = Span(windows[0].test_start, windows[-1].test_stop)
+    try:
+        if scenario.kind in SHOCKS:
+            return tuple(worlds(scenario, panel, span))
+        return tuple(paths(scenario, panel, span)) if scenario.kind in MAKERS else ()
+    except DataError as error:
+        return str(error)
+
+
+def stressed(strategy: AnyStrategy, setup: Setup) -> Stressed:
+    """Run one strategy under every scenario; what cannot run is skipped by name, and the rest goes on."""
+
+    def skip(scenario: Scenario, why: str) -> Cell:
+        return Cell(strategy.name, scenario.name, None, skipped=why)
+
+    walked = [scenario for scenario in setup.scenarios if scenario.kind != "replay"]
+    answer, failure = attempt(partial(_walked, strategy, walked, setup))
+    unfit = f"it raised {failure}" if failure is not None else answer if isinstance(answer, str) else None
+    made, growth, audit = ({}, None, None) if unfit is not None else answer
+    for scenario in setup.scenarios:
         if scenario.kind == "replay":
             cell, failure = attempt(partial(_replay, strategy, scenario, setup))
-            made[scenario.name] = cell or Cell(strategy.name, scenario.name, None, skipped=f"it raised {failure}")
+            made[scenario.name] = cell or skip(scenario, f"it raised {failure}")
         elif unfit is not None:
-            made[scenario.name] = Cell(strategy.name, scenario.name, None, skipped=unfit)
-    return [made[scenario.name] for scenario in scenarios]
+            made[scenario.name] = skip(scenario, unfit)
+    return Stressed([made[scenario.name] for scenario in setup.scenarios], growth, audit)
 
 
 def _walked(
-    strategy: AnyStrategy, scenarios: Sequence[Scenario], setup: _Setup
-) -> str | tuple[dict[str, Cell], tuple[Floats, int], AuditReport | None]:
+    strategy: AnyStrategy, scenarios: Sequence[Scenario], setup: Setup
+) -> str | tuple[dict[str, Cell], Growth, AuditReport | None]:
     """Return cells, growth by multiple of costs and audit of a strategy walked forward once, or why it cannot be."""
     unfit = reason_to_skip(strategy, setup.panel, setup.windows, setup.execution)
     if unfit is not None:
         return unfit
     prepared = prepare(strategy, setup.panel, setup.windows, setup.windowing, setup.execution)
-    return _shocks(prepared, scenarios, setup), _growth(prepared, setup), audit_of(prepared, setup.panel)
-
-
-def _shocks(prepared: Prepared, scenarios: Iterable[Scenario], setup: _Setup) -> dict[str, Cell]:
-    """Run cost and latency scenarios, those of equal latency together."""
-    cells: dict[str, Cell] = {}
-    by_latency: dict[int, list[tuple[Scenario, CostModel]]] = {}
+    cells = _priced(prepared, [one for one in scenarios if one.kind not in CHANGES_BARS], setup)
     for scenario in scenarios:
+        if scenario.kind in CHANGES_BARS:
+            cells[scenario.name] = _elsewhere(prepared, scenario, setup)
+
+    def run(models: Sequence[CostModel]) -> list[Ledger]:
+        return prepared.run(setup.panel, models, setup.execution, setup.cash, records=False)
+
+    first = scored_from(strategy, run([setup.costs])[0])
+    return cells, growth_of(run, setup.costs, first), audit_of(prepared, setup.panel)
+
+
+def _priced(prepared: Prepared, scenarios: Iterable[Scenario], setup: Setup) -> dict[str, Cell]:
+    """Run scenarios in which the same decisions meet other costs or fills; those that differ in costs run together."""
+    name = prepared.strategy.name
+    cells: dict[str, Cell] = {}
+    groups: dict[tuple[ExecutionModel, int], list[tuple[Scenario, CostModel]]] = {}
+    for scenario in scenarios:
+        world, made = setup.world(scenario), setup.worlds[scenario.name]
         try:
-            model = scenario.costs(setup.costs)
+            model, execution = scenario.costs(setup.costs), scenario.execution(setup.execution)
         except ConfigError as error:
-            cells[scenario.name] = Cell(prepared.strategy.name, scenario.name, None, skipped=str(error))
+            cells[scenario.name] = Cell(name, scenario.name, None, skipped=str(error))
+            continue
+        if isinstance(made, str):
+            cells[scenario.name] = Cell(name, scenario.name, None, skipped=made)
         else:
-            by_latency.setdefault(scenario.latency_bars, []).append((scenario, model))
-    for group in by_latency.values():
-        execution = group[0][0].execution(setup.execution)
-        ledgers = prepared.run(setup.panel, [model for _, model in group], execution, setup.cash)
+            groups.setdefault((execution, id(world)), []).append((scenario, model))
+    for (execution, _), group in groups.items():
+        world = setup.world(group[0][0])
+        try:
+            ledgers = prepared.run(world, [model for _, model in group], execution, setup.cash)
+        except DataError as error:  # a limit that needs a column which the data lacks
+            cells |= {one.name: Cell(name, one.name, None, skipped=str(error)) for one, _ in group}
+            continue
         for (scenario, _), ledger in zip(group, ledgers, strict=True):
-            seen = scored_from(prepared.strategy, ledger)
-            cells[scenario.name] = Cell(prepared.strategy.name, scenario.name, ledger, seen)
+            cells[scenario.name] = Cell(name, scenario.name, ledger, scored_from(prepared.strategy, ledger))
     return cells
 
 
-def _replay(strategy: AnyStrategy, scenario: Scenario, setup: _Setup) -> Cell:
+def _elsewhere(prepared: Prepared, scenario: Scenario, setup: Setup) -> Cell:
+    """Run a strategy in the worlds of a scenario, where it decides anew."""
+    name, panels = prepared.strategy.name, setup.worlds[scenario.name]
+    if isinstance(panels, str):
+        return Cell(name, scenario.name, None, skipped=panels)
+    if scenario.kind in MAKERS:
+        prepared = _first_fit(prepared, len(panels[0]))
+    several = len(panels) > 1
+    equities: list[Floats] = []
+    for panel in panels:
+        here = decided(prepared, panel, setup.windowing, setup.execution)
+        failures = [now for before, now in zip(prepared.failures, here.failures, strict=True) if now and not before]
+        if failures or all(here.failures):
+            why = (
+                f"it failed in {max(1, len(failures))} of {len(here.windows)} windows: {(failures or here.failures)[0]}"
+            )
+            return Cell(name, scenario.name, None, skipped=why)
+        ledger = here.run(panel, [setup.costs], setup.execution, setup.cash, records=not several)[0]
+        equities.append(ledger.equity)
+    draws = None
+    if several:
+        middle = int(np.argsort([equity[-1] for equity in equities], kind="stable")[(len(equities) - 1) // 2])
+        here = decided(prepared, panels[middle], setup.windowing, setup.execution)
+        ledger = here.run(panels[middle], [setup.costs], setup.execution, setup.cash)[0]
+        draws = _draws(equities, setup.panel.bars_per_year)
+    return Cell(name, scenario.name, ledger, scored_from(prepared.strategy, ledger), draws=draws)
+
+
+def _first_fit(prepared: Prepared, stop: int) -> Prepared:
+    """Return ``prepared`` with the first window's fit alone, judged to row ``stop``."""
+    window = prepared.windows[0]._replace(test_stop=stop)
+    return replace(prepared, windows=(window,), fitted=prepared.fitted[:1], failures=prepared.failures[:1])
+
+
+def _draws(equities: Sequence[Floats], bars_per_year: float) -> Draws:
+    returns = [measures.bar_returns(equity) for equity in equities]
+    return Draws(
+        np.array([sharpe(one, bars_per_year) for one in returns]),
+        np.array([measures.total_return(one) for one in returns]),
+        np.array([measures.max_drawdown(equity) for equity in equities]),
+    )
+
+
+def _replay(strategy: AnyStrategy, scenario: Scenario, setup: Setup) -> Cell:
     panel = setup.history
 
     def skip(why: str) -> Cell:
@@ -313,38 +350,3 @@ def _replay(strategy: AnyStrategy, scenario: Scenario, setup: _Setup) -> Cell:
     prepared = prepare(strategy, panel, [window], setup.windowing, setup.execution)
     ledger = prepared.run(panel, [setup.costs], setup.execution, setup.cash)[0]
     return Cell(strategy.name, scenario.name, ledger)
-
-
-def multiples_of(costs: CostModel) -> Floats:
-    """Return (K,) those of MULTIPLES at which spread and slippage still leave something of the price."""
-    return MULTIPLES[(costs.spread_bps + costs.slippage_bps) * MULTIPLES < 10_000.0]
-
-
-def _growth(prepared: Prepared, setup: _Setup) -> tuple[Floats, int]:
-    """Return (K, T) equity at every multiple of costs, and the first scored row."""
-    models = [setup.costs.scaled(multiple) for multiple in multiples_of(setup.costs)]
-    ledgers = prepared.run(setup.panel, models, setup.execution, setup.cash, records=False)
-    return np.array([ledger.equity for ledger in ledgers]), scored_from(prepared.strategy, ledgers[0])
-
-
-def _break_even(name: str, curves: dict[str, tuple[Floats, int]]) -> dict[str, float | None]:
-    equity, first = curves[name]
-    start = max(first - 1, 0)  # the close before the first scored return
-    gain = np.log(equity[:, -1] / equity[:, start])
-    result = {"over_cash": _crossing(gain), "over_buy_and_hold": None}
-    if REFERENCE in curves and name != REFERENCE:
-        held = curves[REFERENCE][0]
-        result["over_buy_and_hold"] = _crossing(gain - np.log(held[:, -1] / held[:, start]))
-    return result
-
-
-def _crossing(edge: Floats) -> float | None:
-    """Return the first multiple at which ``edge`` (K,) over MULTIPLES reaches zero, linear in between."""
-    dead = np.flatnonzero(~(edge > 0.0))
-    if len(dead) == 0:
-        return None
-    k = int(dead[0])
-    if k == 0:
-        return 0.0
-    share = edge[k - 1] / (edge[k - 1] - edge[k]) if np.isfinite(edge[k]) else 0.0
-    return float(MULTIPLES[k - 1] + share * (MULTIPLES[k] - MULTIPLES[k - 1]))
