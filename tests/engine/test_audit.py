@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -172,7 +173,10 @@ def test_a_closed_loop_that_smuggles_the_future_in_is_caught() -> None:
             return None
 
         def decide(self, view: View, portfolios: Portfolios, state: Any) -> Targets:
-            close = view._panel.close  # reaches behind the view
+            frame: Any = sys._getframe()
+            while not hasattr(frame.f_locals.get("self"), "_watch"):
+                frame = frame.f_back
+            close = frame.f_locals["self"]._watch._panel.close  # climbs out of the view into the engine
             ahead = close[min(view.bar + 1, len(close) - 1)] > close[view.bar]
             return Targets(ahead.astype(float)[:, None])
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from tradekit.engine.copies import fresh
-from tradekit.engine.simulate import as_closed_loop, simulate
+from tradekit.engine.simulate import simulate
 from tradekit.engine.strategy import (
     AnyStrategy,
     ClosedLoop,
@@ -22,6 +22,7 @@ from tradekit.engine.strategy import (
     Strategy,
     Targets,
     View,
+    as_closed_loop,
     attempt,
     checked_weights,
     is_open_loop,

@@ -16,17 +16,37 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
+from tradekit.engine.view import Past, View
 from tradekit.errors import StrategyError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     from tradekit.market.execution import ExecutionModel
-    from tradekit.market.features import FeatureSpec
     from tradekit.market.kernel import Book
-    from tradekit.market.panel import Bools, Floats, Panel, Times
+    from tradekit.market.panel import Floats, Panel
+
+__all__ = [
+    "AnyStrategy",
+    "ClosedLoop",
+    "EventAdapter",
+    "EventStrategy",
+    "KeepsExtras",
+    "ManyWindows",
+    "Past",
+    "Portfolios",
+    "Strategy",
+    "Targets",
+    "View",
+    "as_closed_loop",
+    "attempt",
+    "checked_targets",
+    "checked_weights",
+    "is_open_loop",
+    "numbers",
+]
 
 
 @runtime_checkable
@@ -79,11 +99,26 @@ class ClosedLoop(Protocol):
 
 
 @runtime_checkable
+class ManyWindows(Protocol):
+    """A closed loop that decides for portfolios at different bars in one call; see ``lockstep``."""
+
+    def decide_all(self, views: Sequence[View], portfolios: Portfolios, state: Any) -> Targets:
+        """As ``decide``; ``views[portfolios.window[b]]`` is what portfolio b sees.
+
+        A window that has ended is asked no more: the portfolios that are left are the first of those that ``start``
+        made the state for.
+        """
+
+
+@runtime_checkable
 class KeepsExtras(Protocol):
     """A closed loop that reports what it recorded on the way, such as chosen and executed actions."""
 
     def extras(self, state: Any, portfolios: slice) -> dict[str, Any]:
-        """Return arrays by name, for the portfolios of one scenario; they become ``Ledger.extras``."""
+        """Return arrays by name, for the portfolios of one scenario; they become ``Ledger.extras``.
+
+        A row each for the bars of a run, the last of which asks for no decision.
+        """
 
 
 AnyStrategy = Strategy | EventStrategy | ClosedLoop
@@ -102,8 +137,10 @@ class Targets(NamedTuple):
 class Portfolios:
     """Read-only state of B portfolios of n positions at the close of the newest bar."""
 
-    def __init__(self, book: Book, fills: Floats) -> None:
+    def __init__(self, book: Book, fills: Floats, window: NDArray[np.int64] | None = None) -> None:
         self._book, self._fills = book, fills
+        self.window = np.zeros(len(book.cash), np.int64) if window is None else window
+        self.seed = book.stream
         for name in ("cash", "equity", "peak", "shares", "average_cost", "held", "column"):
             array = getattr(book, name).view()
             array.setflags(write=False)
@@ -123,6 +160,10 @@ class Portfolios:
     """(B, n) bars since the position was entered; 0 when flat."""
     column: NDArray[np.int64]
     """(B,) panel column of each portfolio's first position."""
+    window: NDArray[np.int64]
+    """(B,) which of several views is the portfolio's; 0 throughout when there is one."""
+    seed: NDArray[np.int64]
+    """(B,) seed of the run that each portfolio belongs to, for strategies that draw at random."""
 
     def __len__(self) -> int:
         return len(self._book.cash)
@@ -137,81 +178,6 @@ class Portfolios:
     def fills(self) -> Floats:
         """(B, n, FILL_COLUMNS) what happened in the newest bar to the orders that were due in it."""
         return self._fills
-
-
-class View:
-    """Everything known at the close of one bar. It holds no later bar.
-
-    Arrays have ``bar + 1`` rows, the newest last.
-    """
-
-    def __init__(self, panel: Panel, bar: int, tables: dict[str, Floats] | None = None) -> None:
-        self._panel, self.bar, self._tables = panel, bar, tables
-        self.symbols = panel.symbols
-
-    @property
-    def panel(self) -> Panel:
-        """The bars so far as a panel."""
-        return self._panel[: self.bar + 1]
-
-    @property
-    def timestamp(self) -> np.datetime64:
-        """Open of the newest bar."""
-        stamp: np.datetime64 = self._panel.timestamps[self.bar]
-        return stamp
-
-    @property
-    def timestamps(self) -> Times:
-        """(bar + 1,)."""
-        return self._panel.timestamps[: self.bar + 1]
-
-    @property
-    def open(self) -> Floats:
-        """(bar + 1, N)."""
-        return self._panel.open[: self.bar + 1]
-
-    @property
-    def high(self) -> Floats:
-        """(bar + 1, N)."""
-        return self._panel.high[: self.bar + 1]
-
-    @property
-    def low(self) -> Floats:
-        """(bar + 1, N)."""
-        return self._panel.low[: self.bar + 1]
-
-    @property
-    def close(self) -> Floats:
-        """(bar + 1, N)."""
-        return self._panel.close[: self.bar + 1]
-
-    @property
-    def volume(self) -> Floats:
-        """(bar + 1, N)."""
-        return self._panel.volume[: self.bar + 1]
-
-    @property
-    def mark(self) -> Floats:
-        """(N,) last known close."""
-        marks: Floats = self._panel.mark[self.bar]
-        return marks
-
-    @property
-    def tradable(self) -> Bools:
-        """(N,) whether each symbol traded in the newest bar."""
-        flags: Bools = self._panel.tradable[self.bar]
-        return flags
-
-    def features(self, spec: FeatureSpec) -> Floats:
-        """Return (N, F) features of the newest bar, each a function of its last ``spec.lookback`` bars only."""
-        if self._tables is None:
-            first = max(0, self.bar + 1 - spec.lookback)
-            newest: Floats = spec.compute(self._panel[first : self.bar + 1])[-1]
-            return newest
-        if spec.content_hash not in self._tables:
-            self._tables[spec.content_hash] = spec.compute(self._panel)
-        row: Floats = self._tables[spec.content_hash][self.bar]
-        return row
 
 
 class EventAdapter:
@@ -249,6 +215,15 @@ class EventAdapter:
 def is_open_loop(strategy: AnyStrategy) -> bool:
     """Return whether the strategy's targets depend on bars alone and come as one table."""
     return not hasattr(strategy, "decide") and not hasattr(strategy, "on_bar")
+
+
+def as_closed_loop(strategy: AnyStrategy) -> ClosedLoop:
+    """Return ``strategy`` as a closed loop; event-style ones are wrapped."""
+    if hasattr(strategy, "decide"):
+        return strategy  # type: ignore[return-value]
+    if not isinstance(strategy, EventStrategy):
+        raise StrategyError(f"{type(strategy).__name__} is no strategy; an event strategy has name, fit and on_bar")
+    return EventAdapter(strategy)
 
 
 def numbers(name: str, answer: Any) -> Floats:
@@ -290,6 +265,24 @@ def checked_weights(name: str, weights: Floats, panel: Panel, execution: Executi
             "the execution settings or clip at 0"
         )
     return table
+
+
+def checked_targets(strategy: ClosedLoop, targets: Targets, fills: Floats) -> Targets:
+    """Return a closed loop's targets as a contiguous float64 (B, n) table, ``fills`` being (B, n, FILL_COLUMNS).
+
+    Raises:
+        StrategyError: wrong shape, infinite, or weights that ask for more than the whole equity.
+    """
+    if not isinstance(targets, Targets):
+        raise StrategyError(f"{strategy.name}: decide answered {type(targets).__name__}; return Targets(values)")
+    values = numbers(strategy.name, targets.values)
+    if values.shape != fills.shape[:2]:
+        raise StrategyError(f"{strategy.name}: targets have shape {values.shape}, expected {fills.shape[:2]}")
+    if np.isinf(values).any():
+        raise StrategyError(f"{strategy.name}: a target is infinite; use NaN to leave a position alone")
+    if not targets.are_shares and (np.nansum(np.abs(values), axis=1) > 1.0 + 1e-9).any():
+        raise StrategyError(f"{strategy.name}: weights add up to more than the whole equity; leverage is not modelled")
+    return Targets(values, targets.are_shares)
 
 
 def _when(panel: Panel, row: int) -> str:

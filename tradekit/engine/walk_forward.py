@@ -11,7 +11,7 @@ import numpy as np
 
 from tradekit.engine.audit import AuditReport, audit
 from tradekit.engine.copies import fit, fresh
-from tradekit.engine.simulate import DEFAULT_CASH, Run, as_closed_loop, run_table, simulate
+from tradekit.engine.simulate import DEFAULT_CASH, Run, run_table, simulate
 from tradekit.engine.strategy import (
     AnyStrategy,
     ClosedLoop,
@@ -20,6 +20,7 @@ from tradekit.engine.strategy import (
     Strategy,
     Targets,
     View,
+    as_closed_loop,
     attempt,
     checked_weights,
     is_open_loop,

@@ -11,8 +11,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tradekit.engine.ledger import reason_text
-from tradekit.engine.simulate import as_closed_loop, checked_targets
-from tradekit.engine.strategy import Portfolios, Strategy, Targets, View, attempt, checked_weights, is_open_loop
+from tradekit.engine.strategy import (
+    Past,
+    Portfolios,
+    Strategy,
+    Targets,
+    View,
+    as_closed_loop,
+    attempt,
+    checked_targets,
+    checked_weights,
+    is_open_loop,
+)
 from tradekit.errors import StrategyError
 from tradekit.live import memory
 from tradekit.market import kernel
@@ -141,7 +151,7 @@ class Mind:
 
     def _ask(self, panel: Panel, portfolios: Portfolios) -> Targets:
         if self._loop is not None:
-            answer = self._loop.decide(View(panel, len(panel) - 1), portfolios, self._memory)
+            answer = self._loop.decide(View(Past(panel, len(panel))), portfolios, self._memory)
             return checked_targets(self._loop, answer, portfolios.fills)
         assert isinstance(self._strategy, Strategy)
         piece = panel[self._first :]
