@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from tradekit.engine.worlds import INSIDE, Span, log_steps
+from tradekit.engine.worlds import INSIDE, Span, enclose, log_steps
 from tradekit.errors import DataError
 from tradekit.market.panel import equal_weight_returns
 
@@ -47,7 +47,7 @@ class Garch(NamedTuple):
 
 
 def paths(scenario: Scenario, panel: Panel, span: Span) -> Iterator[Panel]:
-    """Yield ``scenario.draws`` panels that end ``scenario.bars`` rows after the first decision, or with the judged bars.
+    """Yield ``scenario.draws`` panels that end ``scenario.bars`` rows after the first decision, or where the bars do.
 
     Raises:
         DataError: the data cannot carry the scenario; the message says why.
@@ -141,9 +141,10 @@ def simulated(model: Garch, taken: Rows) -> tuple[Floats, Floats]:
 
 
 def _path(panel: Panel, span: Span, rows: Rows, steps: Floats, stretch: Floats | float = 1.0) -> Panel:
-    """Return the bars up to ``span.first`` and then one for each of ``rows`` (M,) with log returns ``steps`` (M, N + 1).
+    """Return the bars up to ``span.first`` and then one for each of ``rows`` (M,), with ``steps`` (M, N + 1).
 
-    A bar takes volume, halts, holes and its shape from the row it was drawn from; time goes on as it did.
+    Steps are log returns. A bar takes volume, halts, holes and its shape from the row it was drawn from; time goes on
+    as it did.
     """
     kept, new = slice(0, span.first + 1), slice(span.first + 1, span.first + 1 + len(rows))
     known = np.argmax(~np.isnan(panel.close), axis=0)
@@ -154,12 +155,12 @@ def _path(panel: Panel, span: Span, rows: Rows, steps: Floats, stretch: Floats |
     for name in INSIDE:
         if name in panel.columns:
             drawn[name] = close * (getattr(panel, name)[rows] / panel.close[rows]) ** stretch
-    for name, extreme in (("high", np.maximum), ("low", np.minimum)):
-        for end in ("open", "close") if name in drawn else ():
-            drawn[name] = extreme(drawn[name], drawn[end]) if end in drawn else drawn[name]
+    enclose(drawn)
     if "volume" in panel.columns:
         drawn["volume"] = panel.volume[rows]
-    joined = {name: np.concatenate([getattr(panel, name)[kept], values]) for name, values in drawn.items()}
+    joined: dict[str, Any] = {
+        name: np.concatenate([getattr(panel, name)[kept], values]) for name, values in drawn.items()
+    }
     benchmark = np.concatenate([panel.benchmark_returns[kept], np.expm1(steps[:, -1])])
     if panel.benchmark_name == "equal_weight":
         benchmark = equal_weight_returns(joined["close"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -12,6 +11,8 @@ import numpy as np
 from tradekit.errors import ConfigError, suggest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from tradekit.market.costs import CostModel
     from tradekit.market.execution import ExecutionModel
 
@@ -251,7 +252,7 @@ SHIPPED = (
         Scenario(f"gap {size:.0%}".replace("%", " %"), "gap", "every price gaps overnight, once", size=size)
         for size in (-0.05, -0.10, -0.20)
     ),
-    Scenario("volatility x2", "volatility", "twice the swings about the same drift", factor=2.0),
+    Scenario("volatility x2", "volatility", "twice the swings about the same mean return", factor=2.0),
     Scenario("correlation 1", "correlation", "every symbol moves with the market, at its own size"),
     Scenario("missing bars 5 %", "missing", "one bar in twenty never arrives, and nothing fills in it", share=0.05),
     Scenario("stale prices 5 %", "stale", "one bar in twenty repeats the last close; nothing fills in it", share=0.05),

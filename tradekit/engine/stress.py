@@ -1,10 +1,10 @@
 """Stress: the same fitted strategies under worse costs, later fills, harder times and other histories.
 
-A strategy is fitted once, on the bars as they were, window by window as in the walk-forward. Scenarios change what comes
-after the first judged decision: a model learnt in the world that was meets one that it has not seen, which is what a
-stress test asks. It decides anew wherever prices differ. Two kinds differ in what is fitted: a replay fits on the train
-slice before its own dates, and a drawn path keeps the first window's fit throughout, since later windows learn from
-bars that the path is drawn from.
+A strategy is fitted once, on the bars as they were, window by window as in the walk-forward. Scenarios change what
+comes after the first judged decision: a model learnt in the world that was meets one that it has not seen, which is
+what a stress test asks. It decides anew wherever prices differ. Two kinds differ in what is fitted: a replay fits on
+the train slice before its own dates, and a drawn path keeps the first window's fit throughout, since later windows
+learn from bars that the path is drawn from.
 """
 
 from __future__ import annotations
@@ -283,25 +283,28 @@ def _elsewhere(prepared: Prepared, scenario: Scenario, setup: Setup) -> Cell:
         return Cell(name, scenario.name, None, skipped=panels)
     if scenario.kind in MAKERS:
         prepared = _first_fit(prepared, len(panels[0]))
-    several = len(panels) > 1
-    equities: list[Floats] = []
-    for panel in panels:
-        here = decided(prepared, panel, setup.windowing, setup.execution)
-        failures = [now for before, now in zip(prepared.failures, here.failures, strict=True) if now and not before]
-        if failures or all(here.failures):
-            why = (
-                f"it failed in {max(1, len(failures))} of {len(here.windows)} windows: {(failures or here.failures)[0]}"
-            )
-            return Cell(name, scenario.name, None, skipped=why)
-        ledger = here.run(panel, [setup.costs], setup.execution, setup.cash, records=not several)[0]
-        equities.append(ledger.equity)
-    draws = None
-    if several:
+    middle, draws = 0, None
+    if len(panels) > 1:
+        runs = [_run_in(panel, prepared, setup, records=False) for panel in panels]
+        equities = [run.equity for run in runs if not isinstance(run, str)]
+        if len(equities) < len(runs):
+            return Cell(name, scenario.name, None, skipped=next(run for run in runs if isinstance(run, str)))
         middle = int(np.argsort([equity[-1] for equity in equities], kind="stable")[(len(equities) - 1) // 2])
-        here = decided(prepared, panels[middle], setup.windowing, setup.execution)
-        ledger = here.run(panels[middle], [setup.costs], setup.execution, setup.cash)[0]
         draws = _draws(equities, setup.panel.bars_per_year)
+    ledger = _run_in(panels[middle], prepared, setup, records=True)
+    if isinstance(ledger, str):
+        return Cell(name, scenario.name, None, skipped=ledger)
     return Cell(name, scenario.name, ledger, scored_from(prepared.strategy, ledger), draws=draws)
+
+
+def _run_in(panel: Panel, prepared: Prepared, setup: Setup, *, records: bool) -> Ledger | str:
+    """Return what a fitted strategy makes of ``panel``, or why it cannot: it failed in more windows than before."""
+    here = decided(prepared, panel, setup.windowing, setup.execution)
+    new = [now for before, now in zip(prepared.failures, here.failures, strict=True) if now and not before]
+    failed = new or here.failures
+    if new or all(failed):
+        return f"it failed in {len(failed)} of {len(here.windows)} windows: {failed[0]}"
+    return here.run(panel, [setup.costs], setup.execution, setup.cash, records=records)[0]
 
 
 def _first_fit(prepared: Prepared, stop: int) -> Prepared:

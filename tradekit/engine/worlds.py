@@ -95,12 +95,17 @@ def _compounded(returns: Floats, factor: Floats) -> Floats:
     return np.where(factor == 1.0, returns, (1.0 + returns) * factor - 1.0)
 
 
-def _replaced(panel: Panel, prices: dict[str, Any], benchmark: Floats, **others: Any) -> Panel:
-    """Return ``panel`` with other prices, the high the highest and the low the lowest of each bar."""
-    ends = [prices[name] for name in ("open", "close") if name in prices]
+def enclose(prices: dict[str, Any]) -> None:
+    """Make the high the highest and the low the lowest of each bar, where there are any, in place."""
     for name, extreme in (("high", np.maximum), ("low", np.minimum)):
-        for end in ends if name in prices else ():
-            prices[name] = extreme(prices[name], end)
+        if name in prices:
+            for end in ("open", "close"):
+                prices[name] = extreme(prices[name], prices.get(end, prices["close"]))
+
+
+def _replaced(panel: Panel, prices: dict[str, Any], benchmark: Floats, **others: Any) -> Panel:
+    """Return ``panel`` with other prices, made bars again."""
+    enclose(prices)
     if panel.benchmark_name == "equal_weight":
         benchmark = equal_weight_returns(prices["close"])
     return replace(panel, benchmark_returns=benchmark, **prices, **others)
@@ -144,10 +149,14 @@ def _crash(panel: Panel, span: Span, scenario: Scenario, rng: np.random.Generato
 
 
 def _volatility(panel: Panel, span: Span, scenario: Scenario, rng: np.random.Generator) -> Panel:
-    """Log returns keep their mean and deviate ``factor`` times as far from it."""
+    """Log returns deviate ``factor`` times as far from their mean, which falls so that simple returns keep theirs.
+
+    Half the variance is what a mean of simple returns has above one of log returns; left in, it would be a gift.
+    """
     steps = log_steps(panel)
-    mean, _ = _moments(steps, span)
-    return with_steps(panel, span, mean + scenario.factor * (steps - mean), scenario.factor)
+    mean, spread = _moments(steps, span)
+    drift = mean - 0.5 * (scenario.factor**2 - 1.0) * spread**2
+    return with_steps(panel, span, drift + scenario.factor * (steps - mean), scenario.factor)
 
 
 def _correlation(panel: Panel, span: Span, scenario: Scenario, rng: np.random.Generator) -> Panel:
