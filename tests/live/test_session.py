@@ -15,11 +15,12 @@ from tests.live.toys import Callback, Drift, Pooled, Sleeves, agent
 from tests.panels import BuyOnce, random_panel
 from tradekit.engine.simulate import simulate
 from tradekit.engine.strategy import Targets
-from tradekit.errors import BrokerError, ConfigError, SessionError, StrategyError, TradekitError
+from tradekit.errors import BrokerError, ConfigError, SessionError, StrategyError
 from tradekit.live.alpaca import AlpacaBroker
 from tradekit.live.broker import Ticket
 from tradekit.live.exchange import Exchange, ExchangeServer, Settings
 from tradekit.live.journal import Journal, read_events
+from tradekit.live.limits import Limits
 from tradekit.live.report import session_report, status
 from tradekit.live.session import journal_path, start
 from tradekit.live.spec import ExchangeSpec, SessionSpec
@@ -49,22 +50,21 @@ def demand_parity(report: dict[str, Any], bars: int) -> None:
 @pytest.mark.parametrize("strategy", FORMS, ids=lambda one: one.name)
 def test_every_form_decides_as_the_backtest_of_the_sample(strategy: AnyStrategy, sample: Panel, tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
-    result = start(SAMPLE, strategy, tmp_path, progress=lambda done, most: seen.append((done, most)))
+    result = start(SAMPLE, strategy, tmp_path, watcher=lambda stands: seen.append((stands.done, stands.bars)))
     report = result.report
     demand_parity(report, 30)
     assert report["cash_difference"] == 0.0
     assert report["fill_cost"] == pytest.approx(report["model_cost"], rel=1e-9)
     assert report["fills"] > 5
-    assert seen == [(done, 30) for done in range(1, 31)]
+    assert [done for done, _ in seen] == [k // 2 for k in range(1, 61)]  # before each bar and after it
     # The same from the source itself, features computed over thirty years at once.
     assert SAMPLE.symbols is not None
     panel = sample.select(SAMPLE.symbols)
     ledger = simulate(strategy, panel, start=len(panel) - 30)
     assert report["equity"] == ledger.equity.tolist()
     filled = ledger.orders[ledger.orders["quantity"] != 0.0]
-    assert [row["model_quantity"] for row in report["per_order"] if row["model_quantity"]] == filled[
-        "quantity"
-    ].tolist()
+    quantities = [row["model_quantity"] for row in report["per_order"] if row["model_quantity"]]
+    assert sorted(quantities) == sorted(filled["quantity"].tolist())
 
 
 @pytest.mark.parametrize("strategy", FORMS, ids=lambda one: one.name)
@@ -137,7 +137,7 @@ def test_observe_decides_and_sends_nothing(tmp_path: Path) -> None:
 def test_paper_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("APCA_API_KEY_ID", raising=False)
     monkeypatch.setenv("APCA_API_SECRET_KEY", "topsecret")
-    with pytest.raises(SessionError, match=r'"paper" is not available.*APCA_API_KEY_ID') as caught:
+    with pytest.raises(SessionError, match=r'"paper" needs APCA_API_KEY_ID in the') as caught:
         start(replace(SAMPLE, mode="paper"), Drift(), tmp_path)
     assert "topsecret" not in str(caught.value)
     assert not (tmp_path / "paper").exists()
@@ -344,19 +344,36 @@ def test_somebody_else_trading_in_the_account_halts_it(tmp_path: Path) -> None:
     assert report["orders"] == len(sent) - 1  # nothing went out after the halt
 
 
-def test_a_refused_order_halts_it(tmp_path: Path) -> None:
+class Greedy(Pooled):
+    """Wants more than there is, from the fifth bar on."""
+
+    def decide(self, view: Any, portfolios: Any, state: Any) -> Any:
+        return Targets(np.full(portfolios.shares.shape, 1e6 if view.bar >= 24 else 1.0), are_shares=True)
+
+
+def test_a_limit_halts_before_anything_is_sent(tmp_path: Path) -> None:
     panel = random_panel(60, 3, seed=1)
     with ExchangeServer(Exchange(panel, Settings(start=40))) as server:
-
-        class Greedy(Pooled):
-            def decide(self, view: Any, portfolios: Any, state: Any) -> Any:
-                return Targets(np.full(portfolios.shares.shape, 1e6 if view.bar >= 24 else 1.0), are_shares=True)
-
-        with pytest.raises(TradekitError, match=r"buy 1000000 S0: insufficient buying power .*code 40310000"):
+        with pytest.raises(SessionError, match=r"halted at .*limit order: S0 [\d,.]+, at most [\d,.]+"):
             start(at(server), Greedy(), tmp_path)
+        assert len(server.exchange.venue.orders) == 9
     report = session_report(tmp_path / "paper" / "journals" / "local.sqlite")
-    assert (report["state"], report["intents"], report["orders"]) == ("halted", 12, 9)
-    assert "insufficient buying power" in report["halted"]
+    assert (report["state"], report["intents"], report["orders"]) == ("halted", 9, 9)
+
+
+def test_refusals_are_made_good_and_halt_in_the_end(tmp_path: Path) -> None:
+    panel = random_panel(60, 3, seed=1)
+    lax = Limits(order=1e9, position=1e9, gross=1e9, turnover_per_day=1e9)
+    with (
+        ExchangeServer(Exchange(panel, Settings(start=40))) as server,
+        pytest.raises(SessionError, match=r"limit refusals_in_a_row: orders refused in 3 bars running"),
+    ):
+        start(at(server, limits=lax), Greedy(), tmp_path)
+    journal = tmp_path / "paper" / "journals" / "local.sqlite"
+    refused = [e.body for e in read_events(journal) if e.kind == "ack" and e.body["status"] == "refused"]
+    assert {body["code"] for body in refused} == {40310000}
+    assert "insufficient buying power" in refused[0]["message"]
+    assert session_report(journal)["state"] == "halted"
 
 
 def test_the_journal_ends_where_the_exchange_stands(tmp_path: Path) -> None:

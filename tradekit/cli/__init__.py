@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tradekit import __version__
+from tradekit.cli.console import INTERRUPTED
 from tradekit.cli.options import examples
 from tradekit.errors import TradekitError, suggest
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 COMMANDS = ("init", "data", "train", "backtest", "stress", "paper", "exchange", "audit", "report", "doctor")
 COMMAND_LINE = "tradekit.command_line"
-INTERRUPTED = 130
 
 
 class LazyGroup(click.Group):

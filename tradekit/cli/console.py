@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
+INTERRUPTED = 130
+"""Exit status of a command that somebody stopped."""
+
 # Off a terminal a line is printed for every new label, and for a long one this often.
 SECONDS_BETWEEN_LINES = 5.0
 # Columns of what is piped or kept: nothing wraps.

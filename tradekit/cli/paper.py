@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tradekit.cli.console import print_json, print_rich, steps
+from tradekit.cli.console import INTERRUPTED, print_json, print_rich
 from tradekit.cli.options import SOURCE, actions_option, examples, json_option
 
 if TYPE_CHECKING:
@@ -41,19 +41,25 @@ def command() -> None:
 def start(spec: Path | None, as_json: bool, **given: Any) -> None:
     """Run the session of SPEC, paper/local.toml when left out, on an exchange of this machine.
 
-    A session that was cut short goes on where it stopped. Exit status 1 when a decision or the equity differs from the
-    backtest's, or an order is duplicated or unresolved.
+    A session that was stopped or killed goes on where it was. Ctrl+C stops it after the bar it is at, a second one at
+    once; either is safe. Exit status 1 when a decision or the equity differs from the backtest's, or an order is
+    duplicated or unresolved; 2 when it halted; 130 when it was stopped.
     """
+    from tradekit.cli.watch import watching
     from tradekit.desk.folder import find_desk
     from tradekit.desk.loader import load_strategy
+    from tradekit.live.patience import Stopped
     from tradekit.live.session import start as run_session
-    from tradekit.live.spec import SessionSpec
 
     desk = find_desk()
-    settings = changed(SessionSpec.from_toml(spec or desk.paper / "local.toml"), **given)
+    settings = changed(read_spec(desk, spec), **given)
     strategy = load_strategy(settings.strategy, desk).strategy
-    with steps(f"paper {settings.name}") as progress:
-        finished = run_session(settings, strategy, desk.root, progress)
+    try:
+        with watching(settings) as watcher:
+            finished = run_session(settings, strategy, desk.root, watcher)
+    except Stopped as stopped:
+        click.echo(str(stopped), err=True)
+        raise click.exceptions.Exit(INTERRUPTED) from None
     show(finished.report, finished.journal, as_json)
 
 
@@ -61,16 +67,80 @@ def start(spec: Path | None, as_json: bool, **given: Any) -> None:
 @click.argument("session", required=False)
 @json_option
 def status(session: str | None, as_json: bool) -> None:
-    """Say where SESSION stands, the newest when left out."""
+    """Say where SESSION stands, the newest when left out; from any shell, while it runs."""
+    from tradekit.cli.watch import status_lines
     from tradekit.desk.folder import find_desk
     from tradekit.live.report import status as status_of
+    from tradekit.live.switch import KillSwitch
 
-    stands = status_of(journal_of(find_desk(), session))
+    desk = find_desk()
+    stands = {**status_of(journal_of(desk, session)), "kill_switch": KillSwitch(desk.journals).order()}
     if as_json:
         print_json(stands)
+    else:
+        print_rich(*status_lines(stands))
+
+
+@command.command("stop", epilog=examples("tradekit paper stop"))
+@click.argument("session", required=False)
+def stop(session: str | None) -> None:
+    """Stop SESSION, the newest when left out, after the bar it is at; tradekit paper start goes on from there."""
+    from tradekit.desk.folder import find_desk
+    from tradekit.live.switch import stop as stop_session
+
+    journal = journal_of(find_desk(), session)
+    stop_session(journal)
+    click.echo(f"{journal.stem}: stopped; tradekit paper start goes on from there")
+
+
+@command.command("kill", epilog=examples("tradekit paper kill --flatten", "tradekit paper kill --clear"))
+@click.option("--flatten", is_flag=True, help="Sell what the sessions have bought, too.")
+@click.option("--why", default="", metavar="TEXT", help="For the journal.")
+@click.option("--clear", is_flag=True, help="Take the kill switch off again.")
+def kill(flatten: bool, why: str, clear: bool) -> None:
+    """Halt every session of this desk at once: no further orders, open ones cancelled.
+
+    The switch is the file paper/journals/KILL. It stays on, and no session starts, until --clear.
+    """
+    from tradekit.desk.folder import find_desk
+    from tradekit.live.switch import KillSwitch
+
+    switch = KillSwitch(find_desk().journals)
+    if clear:
+        click.echo("the kill switch is off" if switch.clear() else "the kill switch was off already")
         return
-    for key, value in stands.items():
-        click.echo(f"{key.replace('_', ' '):10} {'' if value is None else value}")
+    switch.pull(flatten=flatten, why=why)
+    click.echo(f"the kill switch is on: {switch.path}; to take it off: tradekit paper kill --clear")
+
+
+@command.command("reconcile", epilog=examples("tradekit paper reconcile", "tradekit paper reconcile --cancel-open"))
+@click.argument("spec", required=False, type=click.Path(path_type=Path))
+@click.option("--cancel-open", is_flag=True, help="Cancel every open order of the account first.")
+@json_option
+def reconcile(spec: Path | None, cancel_open: bool, as_json: bool) -> None:
+    """Set the newest session of SPEC beside the broker's own books, and say what to do. Exit status 1 when they differ.
+
+    Nothing is sent unless --cancel-open says so.
+    """
+    from tradekit.desk.folder import find_desk
+    from tradekit.desk.loader import load_strategy
+    from tradekit.live.reconcile import cancel_open as cancel_all
+    from tradekit.live.reconcile import reconcile as compare
+    from tradekit.live.session import account_of
+
+    desk = find_desk()
+    settings = read_spec(desk, spec)
+    strategy = load_strategy(settings.strategy, desk).strategy
+    with account_of(settings, strategy, desk.root) as (journal, broker):
+        cancelled = cancel_all(broker) if cancel_open else 0
+        found = {**compare(journal, broker), "cancelled": cancelled}
+    if as_json:
+        print_json(found)
+    else:
+        for line in reconciled_lines(found):
+            click.echo(line)
+    if not found["agrees"]:
+        raise click.exceptions.Exit(1)
 
 
 @command.command("report", epilog=examples("tradekit paper report --json"))
@@ -83,6 +153,35 @@ def report(session: str | None, as_json: bool) -> None:
 
     journal = journal_of(find_desk(), session)
     show(session_report(journal), journal, as_json)
+
+
+def read_spec(desk: Desk, spec: Path | None) -> SessionSpec:
+    """Return the spec of a path, of a name in paper/, or the desk's own when None."""
+    from tradekit.live.spec import SessionSpec
+
+    if spec is None:
+        return SessionSpec.from_toml(desk.paper / "local.toml")
+    named = desk.paper / f"{spec}.toml"
+    return SessionSpec.from_toml(named if not spec.is_file() and named.is_file() else spec)
+
+
+def reconciled_lines(found: dict[str, Any]) -> list[str]:
+    """Return a reconciliation in words."""
+    money = found["account"]
+    account = f"account {money['equity']:,.2f}, cash {money['cash']:,.2f}"
+    news = [
+        f"news: {row['client_order_id']} is {row['broker']}, {row['filled']} filled; the journal has {row['journal']}"
+        for row in found["news"]
+    ]
+    verdict = "journal and broker agree" if found["agrees"] else f"{len(found['faults'])} differences:"
+    return [
+        f"session {found['session']}, {found['orders']} orders; {account}",
+        *([f"{found['cancelled']} orders cancelled"] if found["cancelled"] else []),
+        *news,
+        verdict,
+        *(f"  {fault}" for fault in found["faults"]),
+        *(f"next: {line}" for line in found["advice"]),
+    ]
 
 
 def changed(spec: SessionSpec, symbols: str | None, data: str | None, **given: Any) -> SessionSpec:

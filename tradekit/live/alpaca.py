@@ -6,7 +6,9 @@ Answers are read raw, so that an order status the client library does not know c
 from __future__ import annotations
 
 import json
+import time
 from decimal import Decimal, InvalidOperation
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -20,9 +22,17 @@ from alpaca.trading.enums import OrderSide, TimeInForce
 from alpaca.trading.requests import MarketOrderRequest
 from requests import RequestException
 
-from tradekit.live.broker import Account, BrokerOrder, BrokerUncertain, OrderRefused, Ticket
+from tradekit.live.broker import (
+    Account,
+    BrokerClock,
+    BrokerOrder,
+    BrokerUncertain,
+    Execution,
+    OrderRefused,
+    Ticket,
+)
 from tradekit.live.times import parse_utc, timeframe, utc_text
-from tradekit.live.transport import MARKET_DATA, PAPER_TRADING, demand_allowed, guard, scrub
+from tradekit.live.transport import MARKET_DATA, PAPER_TRADING, TIMEOUT_SECONDS, demand_allowed, guard, scrub
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,16 +45,16 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 
-PAGE = 500
-"""The most orders one answer holds."""
+PAGE, ACTIVITIES = 500, 100
+"""The most orders, and the most fills, that one answer holds."""
 
 
 class _Caller:
     """Calls a client and turns everything that can go wrong into one line without the keys."""
 
-    def __init__(self, client: RESTClient, url: str, secrets: tuple[str, str]) -> None:
+    def __init__(self, client: RESTClient, url: str, secrets: tuple[str, str], timeout: float) -> None:
         demand_allowed(url)
-        guard(client._session)
+        guard(client._session, timeout)
         # The list is shared by all clients of the process, so it is replaced, not emptied. An order that was accepted
         # and answered with 504 must be looked up, not sent again.
         client._retry_codes = []
@@ -70,7 +80,7 @@ class _Caller:
         text = scrub(f"{what}: {message or 'refused'} ({self._host}, HTTP {status}, code {code})", self._secrets)
         if message and status is not None and 400 <= status < 500 and status not in (408, 429):
             return OrderRefused(text, code if isinstance(code, int) else None)
-        return BrokerUncertain(text)
+        return BrokerUncertain(text, _retry_after(error))
 
 
 class AlpacaBroker:
@@ -79,15 +89,18 @@ class AlpacaBroker:
     Args:
         key_id, secret_key: of the paper account. They go into request headers and nowhere else.
         url: ``https://paper-api.alpaca.markets`` or a loopback address.
+        timeout: seconds of silence after which a request counts as lost.
 
     Raises:
         BrokerError: any other host; a real-money one above all.
     """
 
-    def __init__(self, key_id: str, secret_key: str, url: str = PAPER_TRADING) -> None:
+    def __init__(
+        self, key_id: str, secret_key: str, url: str = PAPER_TRADING, timeout: float = TIMEOUT_SECONDS
+    ) -> None:
         demand_allowed(url)
         self._client = TradingClient(key_id, secret_key, paper=True, raw_data=True, url_override=url)
-        self._call, self._url = _Caller(self._client, url, (secret_key, key_id)), url
+        self._call, self._url = _Caller(self._client, url, (secret_key, key_id), timeout), url
 
     def __repr__(self) -> str:
         return f"AlpacaBroker({self._url})"
@@ -144,6 +157,37 @@ class AlpacaBroker:
         """Ask to cancel."""
         self._call(f"cancel {order_id}", lambda: self._client.cancel_order_by_id(order_id))
 
+    def clock(self) -> BrokerClock:
+        """Return the broker's time."""
+        return self._call("clock", lambda: _clock(self._client.get_clock()))
+
+    def executions(self, after: np.datetime64 | None = None) -> list[Execution]:
+        """Return every fill after a time: account activities, page after page."""
+        found: dict[str, Execution] = {}
+        query: dict[str, Any] = {"direction": "asc", "page_size": ACTIVITIES}
+        if after is not None:
+            query["after"] = utc_text(after)
+        while True:
+            page = self._call("fills", partial(self._activities, query))
+            fresh = [item for item in page if item.id not in found]
+            found |= {item.id: item for item in fresh}
+            if len(page) < ACTIVITIES or not fresh:
+                return list(found.values())
+            query = {**query, "page_token": page[-1].id}
+
+    def _activities(self, query: dict[str, Any]) -> list[Execution]:
+        return [_execution(item) for item in _list(self._client.get("/account/activities/FILL", query))]
+
+    def is_tradable(self, symbol: str) -> bool:
+        """Return whether the asset is active and tradable."""
+        try:
+            asset: Any = self._call(f"asset {symbol}", lambda: self._client.get_asset(symbol))
+        except OrderRefused as error:
+            if error.code == 40410000:
+                return False
+            raise
+        return bool(asset["tradable"]) and asset["status"] == "active"
+
     def close(self) -> None:
         """Close the connections."""
         self._client._session.close()
@@ -155,12 +199,13 @@ class AlpacaBars:
     Args:
         key_id, secret_key: as for the broker.
         url: ``https://data.alpaca.markets`` or a loopback address.
+        timeout: as for the broker.
     """
 
-    def __init__(self, key_id: str, secret_key: str, url: str = MARKET_DATA) -> None:
+    def __init__(self, key_id: str, secret_key: str, url: str = MARKET_DATA, timeout: float = TIMEOUT_SECONDS) -> None:
         demand_allowed(url)
         self._client = StockHistoricalDataClient(key_id, secret_key, raw_data=True, url_override=url)
-        self._call = _Caller(self._client, url, (secret_key, key_id))
+        self._call = _Caller(self._client, url, (secret_key, key_id), timeout)
 
     def fetch(
         self, symbols: Sequence[str], frequency: str, start: datetime, end: datetime
@@ -182,10 +227,39 @@ class AlpacaBars:
         self._client._session.close()
 
 
+def _retry_after(error: APIError) -> float | None:
+    """Return the seconds to wait that a 429 names: ``Retry-After``, or the moment of ``X-RateLimit-Reset``."""
+    response = getattr(error, "response", None)
+    headers = {} if response is None else response.headers
+    try:
+        if "Retry-After" in headers:
+            return max(0.0, float(headers["Retry-After"]))
+        if "X-RateLimit-Reset" in headers:
+            return max(0.0, float(headers["X-RateLimit-Reset"]) - time.time())
+    except ValueError:  # a date, or noise: no wish that could be honoured
+        return None
+    return None
+
+
 def _account(raw: Any) -> Account:
     flags = ("trading_blocked", "account_blocked", "trade_suspended_by_user")
     blocked = raw["status"] != "ACTIVE" or any(raw.get(flag) for flag in flags)
     return Account(cash=float(raw["cash"]), equity=float(raw["equity"]), blocked=blocked)
+
+
+def _clock(raw: Any) -> BrokerClock:
+    return BrokerClock(now=parse_utc(raw["timestamp"]), is_open=bool(raw["is_open"]))
+
+
+def _execution(raw: Any) -> Execution:
+    return Execution(
+        id=str(raw["id"]),
+        order_id=str(raw["order_id"]),
+        symbol=str(raw["symbol"]),
+        side="buy" if raw["side"] == "buy" else "sell",  # "sell_short" is a sale
+        quantity=Decimal(raw["qty"]),
+        price=float(raw["price"]),
+    )
 
 
 def _positions(raw: Any) -> dict[str, Decimal]:

@@ -29,7 +29,14 @@ class OrderRefused(BrokerError):
 
 
 class BrokerUncertain(BrokerError):
-    """No readable answer: whether the request was carried out is not known. Look before sending again."""
+    """No readable answer: whether the request was carried out is not known. Look before sending again.
+
+    ``retry_after`` is how many seconds the broker asks to be left alone for, None when it does not say.
+    """
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 @dataclass(frozen=True)
@@ -88,6 +95,26 @@ class Account:
     blocked: bool
 
 
+@dataclass(frozen=True)
+class BrokerClock:
+    """The broker's time, UTC, and whether its market is open."""
+
+    now: np.datetime64
+    is_open: bool
+
+
+@dataclass(frozen=True)
+class Execution:
+    """One fill of an order: shares > 0, price per share, the order's id at the broker."""
+
+    id: str
+    order_id: str
+    symbol: str
+    side: Side
+    quantity: Decimal
+    price: float
+
+
 @runtime_checkable
 class Broker(Protocol):
     """What a session needs of a broker. Every method may raise BrokerUncertain."""
@@ -108,7 +135,16 @@ class Broker(Protocol):
         """Return every order submitted after a UTC time, oldest first; all there are without one."""
 
     def cancel(self, order_id: str) -> None:
-        """Ask to cancel the order with the broker's id."""
+        """Ask to cancel the order with the broker's id; OrderRefused when nothing of it is left to cancel."""
+
+    def clock(self) -> BrokerClock:
+        """Return the broker's time."""
+
+    def executions(self, after: np.datetime64 | None = None) -> list[Execution]:
+        """Return every fill after a UTC time, oldest first; all there are without one."""
+
+    def is_tradable(self, symbol: str) -> bool:
+        """Return whether orders for a symbol are taken."""
 
 
 def quantise(shares: float) -> Decimal:

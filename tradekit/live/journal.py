@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import os
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime
@@ -22,10 +23,11 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Self, TextIO
 
-VERSION = 1
+VERSION = 2
 
 Kind = Literal[
-    "session", "bar", "decision", "intent", "sent", "ack", "fill", "reconciliation", "halt", "end"
+    "session", "bar", "decision", "intent", "sent", "unknown", "ack", "event", "fill", "reconciliation", "note", "halt",
+    "end",
 ]  # fmt: skip
 KINDS = get_args(Kind)
 
@@ -196,12 +198,20 @@ def is_running(path: Path) -> bool:
     return False
 
 
+def writer_of(path: Path) -> int | None:
+    """Return the process that holds the journal open for writing, None when there is none."""
+    if not is_running(path):
+        return None
+    text = path.with_suffix(".lock").read_text(encoding="utf-8").strip()
+    return int(text) if text.isdecimal() else None
+
+
 def _lock(path: Path) -> TextIO:
     # A file of its own: closing any handle on the database itself would drop SQLite's locks. The kernel releases it
     # when the process dies, however it dies.
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle = path.with_suffix(".lock").open("w", encoding="utf-8")
+        handle = path.with_suffix(".lock").open("a", encoding="utf-8")
     except OSError as error:
         raise SessionError(f"{path.parent}: cannot write journals here ({error.strerror})") from error
     try:
@@ -209,6 +219,10 @@ def _lock(path: Path) -> TextIO:
     except OSError as error:
         handle.close()
         raise SessionError(f"{path}: another session is writing it; stop that one or use another name") from error
+    with contextlib.suppress(OSError):  # whose it is only helps whoever wants to stop it; a full disk is told later
+        handle.truncate(0)
+        handle.write(f"{os.getpid()}\n")
+        handle.flush()
     return handle
 
 

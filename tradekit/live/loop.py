@@ -11,42 +11,116 @@ import contextlib
 import gc
 import hashlib
 import time
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
-from tradekit.engine.copies import fit
 from tradekit.engine.strategy import Targets
-from tradekit.errors import BrokerError, SessionError, StrategyError, TradekitError
-from tradekit.live.broker import BrokerUncertain, quantise
-from tradekit.live.outbox import Intent, Outbox, client_order_id
+from tradekit.errors import BrokerError, SessionError, StrategyError
+from tradekit.live.broker import BrokerUncertain
+from tradekit.live.follow import Follower, Model, Opening
+from tradekit.live.limits import Holdings, Watch
+from tradekit.live.opening import describe, first_look, history, open_account
+from tradekit.live.outbox import Intent, Outbox, plan
 from tradekit.live.parity import judge
+from tradekit.live.patience import Killed, Stopped
 from tradekit.live.shadow import Mind, Shadow, sleeves_of
-from tradekit.live.tape import Tape, bar_text, from_json, nullable, to_json
+from tradekit.live.tape import bar_text, from_json, nullable, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tradekit.engine.strategy import AnyStrategy
     from tradekit.live.broker import Broker
+    from tradekit.live.hours import Moment
     from tradekit.live.journal import Event, Journal
-    from tradekit.live.replay import Moment, Replay
+    from tradekit.live.patience import Persistence
     from tradekit.live.shadow import ModelFill, Placed
     from tradekit.live.spec import SessionSpec
-    from tradekit.live.tape import Bar, Contract, Feed, LivePanel
-
-    Progress = Callable[[int, int], None]
+    from tradekit.live.switch import KillSwitch
+    from tradekit.live.tape import Bar, Contract, Feed
 
 Answer = TypeVar("Answer")
 
+MOST_SHOWN = 3
 
-class Links(NamedTuple):
-    """What a session talks to. Without a broker it decides and sends nothing."""
+
+class Ticker(Protocol):
+    """What tells a session that a bar has closed: a replay, or the market's own hours.
+
+    ``always_trades``: a bar in which no symbol traded is one that has not arrived.
+    """
+
+    always_trades: bool
+
+    def moment(self) -> Moment:
+        """Return the last bar that has closed."""
+
+    def advance(self, to: int) -> Moment:
+        """Return bar ``to`` once it has closed; wait until then."""
+
+    def announce(self, to: int) -> str:
+        """Return when bar ``to`` closes, in words."""
+
+    def demand_near(self, done: int, journal: str) -> None:
+        """Raise SessionError when the bars cannot go on after number ``done``."""
+
+    def is_late(self, moment: Moment, seconds: float) -> bool:
+        """Return whether a bar closed longer ago than ``seconds``, too long to act on it."""
+
+    def demand_time(self, now: np.datetime64, moment: Moment, seconds: float) -> None:
+        """Raise Stopped when the broker's time does not go with the close of the bar."""
+
+
+@dataclass(frozen=True)
+class Links:
+    """What a session talks to. Without a broker it decides and sends nothing.
+
+    Attributes:
+        broker: patient.
+        feed, ticker: bars, and when they close.
+        persistence: repeats what went unanswered.
+        switch: the kill switch of the desk.
+    """
 
     broker: Broker | None
     feed: Feed
-    replay: Replay
+    ticker: Ticker
+    persistence: Persistence
+    switch: KillSwitch
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Where a session stands after a bar, for whoever watches it.
+
+    Attributes:
+        done, bars: bars behind it, and in all.
+        bar: open of the newest.
+        doing: what it does now.
+        next_bar: when the bar it waits for closes, in words.
+        equity, cash: of the shadow, dollars.
+        broker_equity: of the account, None without a broker.
+        positions: signed shares by symbol, shadow and broker; broker None without one.
+        orders: sent so far.
+        model_cost: dollars that the model says the session's trades cost.
+        drawdown, lost_today: of the shadow, as fractions; negative lost_today is a loss.
+    """
+
+    done: int
+    bars: int
+    bar: str
+    doing: str
+    next_bar: str
+    equity: float
+    cash: float
+    broker_equity: float | None
+    positions: dict[str, tuple[float, float | None]]
+    orders: int
+    model_cost: float
+    drawdown: float
+    lost_today: float
 
 
 class Session:
@@ -58,50 +132,59 @@ class Session:
         contract: what the bars are.
         journal: open for writing; empty, or of the same session.
         links: broker, bars and clock.
+        watcher: called after every bar, and whenever something else begins.
+        pause_asked: called before every bar; raises Stopped when somebody wants the session to end here.
     """
 
     def __init__(
-        self, spec: SessionSpec, strategy: AnyStrategy, contract: Contract, journal: Journal, links: Links
+        self,
+        spec: SessionSpec,
+        strategy: AnyStrategy,
+        contract: Contract,
+        journal: Journal,
+        links: Links,
+        watcher: Callable[[Snapshot], None] | None = None,
+        pause_asked: Callable[[], None] = lambda: None,
     ) -> None:
         self._spec, self._strategy, self._contract, self._journal, self._links = (
             spec, strategy, contract, journal, links
         )  # fmt: skip
-        self._name, self._daily = journal.path.stem, contract.is_daily
+        self._name, self._daily, self._watcher = journal.path.stem, contract.is_daily, watcher
+        self._pause_asked = pause_asked
         self._shadow = Shadow(contract, spec, sleeves_of(strategy))
-        self._outbox = Outbox(links.broker, journal, self._name) if links.broker else None
+        self._cash_before = self._shadow.cash
+        self._limits = Watch(spec.limits)
         self._timings: list[tuple[float, float, float]] = []
+        self._orders, self._model_cost = 0, 0.0
 
-    def run(self, progress: Progress | None = None) -> None:
+    def run(self) -> None:
         """Run from where the journal ends to the end of the session, and journal the verdict.
 
         Raises:
+            Stopped: somebody asked for it; nothing is wrong.
             SessionError: the journal is of another session, or the session halted itself.
             StrategyError, BrokerError: as raised.
         """
-        opened = self._open()
-        self._first_bar, self._bars = int(opened["first_bar"]), int(opened["bars"])
-        self._load_history(np.datetime64(opened["first"].removesuffix("Z"), "ns"))
-        self._mind = Mind(self._strategy, self._spec, self._start, len(self._shadow.portfolios))
+        self._open()
         with _no_long_collections():
-            for done in range(self._replay_journal(), self._bars):
-                self._live(self._links.replay.advance(self._first_bar + done))
-                if progress:
-                    progress(done + 1, self._bars)
+            try:
+                for done in range(self._replay_journal(), self._bars):
+                    self._pause_asked()
+                    self._tell(done, "waiting for the next bar")
+                    self._live(self._links.ticker.advance(self._first_bar + done))
+            except Killed as killed:
+                self._wind_down(str(killed))
+                raise
         self._close()
 
-    # ------------------------------------------------------------------------------------------------- opening
-
-    def _open(self) -> dict[str, Any]:
-        """Journal what the session is, or check that the journal is of this very session."""
-        mine = self._describe()
+    def _open(self) -> None:
+        """Journal what the session is, or check that the journal is of this very session, and load its history."""
+        mine = describe(self._name, self._spec, self._strategy, self._contract)
         if not self._journal.events():
-            moment = self._links.replay.moment()
-            bars = min(self._spec.bars, moment.last - moment.bar + 1)
-            if bars < 2:
-                raise SessionError(f"{self._contract.source}: {bars} bar left to replay; a session needs at least two")
-            self._demand_unseen(moment)
-            where = {"first_bar": moment.bar, "bars": bars, "first": bar_text(moment.timestamp, self._daily)}
-            self._journal.append("session", "", {**mine, **where})
+            first = first_look(self._spec, self._strategy, self._contract, self._links.ticker)
+            opening = open_account(self._links.broker, self._contract, self._spec) if self._links.broker else None
+            account = opening.to_json() if opening else None
+            self._journal.append("session", "", {**mine, **first, "account": account})
         opened = self._journal.events()[0].body
         for key, value in mine.items():
             if opened.get(key) != value:
@@ -109,62 +192,21 @@ class Session:
                     f"{self._journal.path}: was started with {key} = {opened.get(key)!r}, not {value!r}; go on with "
                     "the spec and strategy it was started with, or move the file away"
                 )
-        return opened
-
-    def _describe(self) -> dict[str, Any]:
-        spec, contract = self._spec, self._contract
-        digest = getattr(getattr(self._strategy, "bundle", None), "digest", None)
-        return {
-            "session": self._name,
-            "mode": spec.mode,
-            "strategy": self._strategy.name,
-            "bundle": digest,
-            "sleeves": sleeves_of(self._strategy),
-            "source": contract.source,
-            "symbols": list(contract.symbols),
-            "columns": sorted(contract.columns),
-            "frequency": contract.frequency,
-            "benchmark": contract.benchmark,
-            "bars_per_year": contract.bars_per_year,
-            "history": spec.history,
-            "cash": float(spec.cash),
-            "costs": asdict(spec.costs),
-            "execution": asdict(spec.execution),
-        }
-
-    def _demand_unseen(self, moment: Moment) -> None:
-        seen = getattr(self._strategy, "seen_end", None)
-        if seen is not None and moment.timestamp <= np.datetime64(seen, "ns"):
-            raise SessionError(
-                f"{self._strategy.name} was trained on bars up to {seen}, and the session begins at "
-                f"{bar_text(moment.timestamp, self._daily)}; choose later bars"
+        self._first_bar, self._bars = int(opened["first_bar"]), int(opened["bars"])
+        if self._links.broker is not None:
+            opening = Opening.from_json(opened["account"])
+            again = self._links.persistence
+            self._follower = Follower(self._links.broker, self._journal, self._name, opening, again.pause)
+            self._outbox: Outbox | None = Outbox(
+                self._links.broker, self._journal, self._follower, self._links.switch.demand_off
             )
-
-    def _load_history(self, first: np.datetime64) -> None:
-        """Fill the tape with the bars before ``first``, from the journal or over REST, and fit the strategy on them."""
-        bars = [from_json(event) for event in self._journal.events() if event.kind == "bar" and event.body["history"]]
-        if not bars:
-            # One more than is looked back at: a return needs the close before.
-            wanted = max(self._spec.history, getattr(self._strategy, "lookback", None) or 0) + 1
-            bars = self._links.feed.history(first, wanted)
-            with self._journal.batch() as batch:
-                for bar in bars:
-                    batch.add("bar", bar_text(bar.timestamp, self._daily), {"history": True, **to_json(bar)})
-        self._tape, self._start = Tape(self._contract, len(bars) + self._bars), len(bars)
-        for bar in bars:
-            self._tape.append(bar)
-        if bars:
-            self._fit(self._tape.panel())
-
-    def _fit(self, panel: LivePanel) -> None:
-        if hasattr(self._strategy, "check"):
-            self._strategy.check(panel, self._spec.execution)
-        try:
-            self._strategy = fit(self._strategy, panel).strategy
-        except TradekitError:
-            raise
-        except Exception as error:
-            raise StrategyError(f"{self._strategy.name}: fitting on {panel.span} failed: {error}") from error
+        else:
+            self._outbox = None
+        start = np.datetime64(opened["first"].removesuffix("Z"), "ns")
+        self._strategy, self._tape, self._start = history(
+            self._journal, self._spec, self._strategy, self._contract, self._links, (start, self._bars)
+        )
+        self._mind = Mind(self._strategy, self._spec, self._start, len(self._shadow.portfolios))
 
     # -------------------------------------------------------------------------------------------------- replay
 
@@ -175,24 +217,15 @@ class Session:
             if event.bar and not event.body.get("history"):
                 bars.setdefault(event.bar, []).append(event)
         if bars:
-            self._demand_same_moment(len(bars))
+            self._links.ticker.demand_near(self._first_bar + len(bars) - 1, str(self._journal.path))
         memory = self._journal.memory()
         if memory is not None:
             self._mind.thaw(memory)
         for events in bars.values():
             self._replay_bar(events)
         if bars and self._outbox:
-            self._guard(self._outbox.resolve)
+            self._come_back(self._outbox)
         return len(bars)
-
-    def _demand_same_moment(self, done: int) -> None:
-        """An exchange that forgot must not be mistaken for one that never got the orders."""
-        stands, ends = self._links.replay.moment().bar, self._first_bar + done - 1
-        if stands not in (ends, ends + 1):
-            raise SessionError(
-                f"{self._journal.path}: ends at bar {ends} of the replay, but the exchange stands at bar {stands}; "
-                "restart the exchange from its own log, or move the journal away"
-            )
 
     def _replay_bar(self, events: list[Event]) -> None:
         kinds = {event.kind: event for event in events}
@@ -200,32 +233,64 @@ class Session:
         fills = self._settle()
         if "reconciliation" not in kinds:
             self._reconcile(fills)
+        elif self._outbox:
+            self._follower.restore(events, self._model(fills))
         if self._outbox:
-            self._outbox.restore(events)
+            self._limits.refused(self._outbox.restore(events))
         if "decision" in kinds:
-            self._place_again(kinds["decision"])
+            self._place_again(kinds["decision"], [Intent.of(e.body) for e in events if e.kind == "intent"])
         elif not self._is_last:
             self._decide()
 
-    def _place_again(self, decision: Event) -> None:
+    def _place_again(self, decision: Event, intents: list[Intent]) -> None:
         targets = Targets(np.array(decision.body["targets"], np.float64), decision.body["are_shares"])
+        held = self._holdings()
         placed = self._shadow.place(self._tape.panel(), targets)
         if [list(order) for order in placed] != decision.body["orders"]:
             raise SessionError(
                 f"{self._journal.path}: the decision of {decision.bar} sizes other orders than were journalled; "
                 "go on with the tradekit that wrote it"
             )
+        self._limits.note(intents, held)
+        self._orders += len(intents)
+
+    def _come_back(self, outbox: Outbox) -> None:
+        """After a restart: find out what became of every intent, and whether the account still adds up."""
+        refused = self._guard(outbox.resolve)
+        self._halt_if(self._limits.refused(refused) if refused else None)
+        self._halt_on(self._guard(lambda: self._follower.check(self._text)))
 
     # ------------------------------------------------------------------------------------------------ each bar
 
     def _live(self, moment: Moment) -> None:
         received = time.perf_counter()
-        bar = self._links.feed.bar(moment.timestamp, moment.close_time)
+        self._links.switch.demand_off()
+        if self._links.broker is not None:
+            now = self._links.broker.clock().now
+            self._links.ticker.demand_time(now, moment, self._spec.limits.clock_seconds)
+        bar = self._fetch(moment)
         self._journal.append("bar", bar_text(bar.timestamp, self._daily), {"history": False, **to_json(bar)})
         self._see(bar)
         self._reconcile(self._settle())
         if not self._is_last:
-            self._decide(received)
+            late = self._links.ticker.is_late(moment, self._spec.limits.stale_seconds)
+            self._decide(received, late=late)
+        self._tell(len(self._tape) - self._start, "bar done")
+
+    def _fetch(self, moment: Moment) -> Bar:
+        """Return the bar; symbols that are late are waited for, within what the spec allows."""
+        until = time.monotonic() + self._spec.connection.late_seconds
+        while True:
+            bar = self._links.persistence.ask(lambda: self._ask_for(moment))
+            if bar.tradable.all() or time.monotonic() >= until:
+                return bar
+            self._links.persistence.pause(min(1.0, self._spec.connection.late_seconds))
+
+    def _ask_for(self, moment: Moment) -> Bar:
+        bar = self._links.feed.bar(moment.timestamp, moment.close_time)
+        if self._links.ticker.always_trades and not bar.tradable.any():
+            raise BrokerUncertain(f"no bar of any symbol yet for {bar_text(bar.timestamp, self._daily)}")
+        return bar
 
     def _see(self, bar: Bar) -> None:
         self._tape.append(bar)
@@ -238,35 +303,69 @@ class Session:
 
     def _settle(self) -> list[ModelFill]:
         """Take the shadow through the newest bar; there is nothing to settle in the first."""
-        return self._shadow.settle(self._tape.panel()) if len(self._tape) > self._start + 1 else []
+        fills = self._shadow.settle(self._tape.panel()) if len(self._tape) > self._start + 1 else []
+        self._model_cost += sum(sum(fill.costs.values()) for fill in fills)
+        return fills
+
+    def _model(self, fills: list[ModelFill]) -> Model:
+        panel, symbols = self._tape.panel(), self._contract.symbols
+        at_open = self._spec.execution.fills_at(panel) == "open"
+        prices = (panel.open if at_open else panel.close)[-1]
+        return Model(
+            fills=fills,
+            shares=dict(zip(symbols, self._shadow.shares.tolist(), strict=True)),
+            references=dict(zip(symbols, prices.tolist(), strict=True)),
+            equity=self._shadow.equity,
+            cash=self._shadow.cash,
+            cash_before=self._cash_before,
+        )
 
     def _reconcile(self, fills: list[ModelFill]) -> None:
-        """Set the broker's fills and positions beside the model's; halt when shares differ."""
-        ledger, outbox = {"equity": self._shadow.equity, "cash": self._shadow.cash}, self._outbox
-        if outbox is None:
-            self._journal.append("reconciliation", self._text, ledger)
-            return
-        holdings = dict(zip(self._contract.symbols, self._shadow.shares.tolist(), strict=True))
-        differences = self._guard(lambda: outbox.reconcile(self._text, fills, holdings, ledger))
-        if differences:
-            reason = "; ".join(differences[:3]) + (" ..." if len(differences) > 3 else "")
-            self._journal.append("halt", self._text, {"reason": reason})
-            raise SessionError(f"halted at {self._text}, no further orders: {reason}; see {self._journal.path}")
+        """Set the broker's fills and positions beside the model's; halt when the account does not add up."""
+        crossed = self._limits.see(self._text, self._shadow.equity)
+        if self._outbox is None:
+            self._journal.append(
+                "reconciliation", self._text, {"equity": self._shadow.equity, "cash": self._shadow.cash}
+            )
+        else:
+            model = self._model(fills)
+            self._halt_on(self._guard(lambda: self._follower.reconcile(self._text, model)))
+        self._halt_if(crossed)
 
-    def _decide(self, received: float | None = None) -> None:
+    def _holdings(self) -> Holdings:
+        mark, symbols = self._tape.panel().mark, self._contract.symbols
+        before = mark[-2] if len(mark) > 1 else mark[-1]
+        return Holdings(symbols, mark[-1], before, self._shadow.shares.copy(), self._shadow.equity)
+
+    def _decide(self, received: float | None = None, *, late: bool = False) -> None:
         panel, asked = self._tape.panel(), time.perf_counter()
         targets = self._guard(lambda: self._mind.decide(panel, self._shadow.portfolios))
-        answered, equity = time.perf_counter(), self._shadow.equity
+        answered, held = time.perf_counter(), self._holdings()
+        drift = self._follower.drift(self._model([]).shares) if self._outbox else {}
         placed = self._shadow.place(panel, targets)
-        intents = self._intents(placed) if self._outbox else []
-        self._journal_decision(targets, equity, placed, intents)
+        intents: list[Intent] = []
+        held_back: list[str] = []
+        if self._outbox and not late:
+            intents, held_back = plan(self._name, self._text, placed, drift, self._follower.working)
+        self._halt_if(self._limits.check(intents, held))
+        self._journal_decision(targets, held.equity, placed, intents, {"held_back": held_back, "late": late})
         durable, outbox = time.perf_counter(), self._outbox
-        if outbox:
-            self._guard(lambda: outbox.send(self._text, intents))
+        self._limits.note(intents, held)
+        self._orders += len(intents)
+        if outbox and intents:
+            refused = self._guard(lambda: outbox.send(self._text, intents))
+            self._halt_if(self._limits.refused(refused))
         if received is not None:
             self._timings.append((durable - received, answered - asked, time.perf_counter() - received))
 
-    def _journal_decision(self, targets: Targets, equity: float, placed: list[Placed], intents: list[Intent]) -> None:
+    def _journal_decision(
+        self,
+        targets: Targets,
+        equity: float,
+        placed: list[Placed],
+        intents: list[Intent],
+        circumstances: dict[str, Any],
+    ) -> None:
         """Make a decision, what the strategy remembers and its intents durable in one transaction."""
         memory = self._mind.freeze()
         with self._journal.batch() as batch:
@@ -276,19 +375,13 @@ class Session:
                 "equity": equity,
                 "orders": [list(order) for order in placed],
                 "memory": None if memory is None else hashlib.sha256(memory.encode()).hexdigest(),
+                **circumstances,
             }
             batch.add("decision", self._text, body)
             for intent in intents:
                 batch.add("intent", self._text, intent._asdict())
             if memory is not None:
                 batch.remember(memory)
-
-    def _intents(self, placed: list[Placed]) -> list[Intent]:
-        return [
-            Intent(client_order_id(self._name, self._text, order.symbol, order.quantity), order.symbol, order.quantity)
-            for order in placed
-            if quantise(order.quantity)
-        ]
 
     # ------------------------------------------------------------------------------------------------- the end
 
@@ -299,11 +392,41 @@ class Session:
         """
         try:
             return act()
-        except BrokerUncertain:
+        except (BrokerUncertain, Stopped):
             raise
         except (BrokerError, StrategyError) as error:
             self._journal.append("halt", self._text, {"reason": str(error)})
             raise
+
+    def _halt_on(self, faults: list[str]) -> None:
+        more = f" and {len(faults) - MOST_SHOWN} more" if len(faults) > MOST_SHOWN else ""
+        self._halt_if("; ".join(faults[:MOST_SHOWN]) + more if faults else None)
+
+    def _halt_if(self, reason: str | None) -> None:
+        if reason is not None:
+            self._journal.append("halt", self._text, {"reason": reason})
+            raise SessionError(f"halted at {self._text}, no further orders: {reason} ({self._journal.path})")
+
+    def _wind_down(self, reason: str) -> None:
+        """Cancel what is open, sell everything if that was asked for, and journal the halt."""
+        text, done = getattr(self, "_text", ""), "nothing was open"
+        if self._outbox is not None and text:
+            cancelled = self._follower.cancel_all(text)
+            done = f"{cancelled} open orders cancelled"
+            order = self._links.switch.order()
+            if order is not None and order["flatten"]:
+                done += f", {self._flatten(self._outbox)} positions sold"
+        self._journal.append("halt", text, {"reason": f"{reason}; {done}"})
+
+    def _flatten(self, outbox: Outbox) -> int:
+        """Order away all that this session has bought."""
+        away = {symbol: -quantity for symbol, quantity in self._follower.traded().items()}
+        intents, _ = plan(self._name, f"{self._text}.flat", [], away, frozenset())
+        with self._journal.batch() as batch:
+            for intent in intents:
+                batch.add("intent", self._text, intent._asdict())
+        outbox.send(self._text, intents, whatever=True)
+        return len(intents)
 
     def _close(self) -> None:
         events = self._journal.events()
@@ -311,8 +434,38 @@ class Session:
             return
         panel = self._tape.panel()
         verdict = judge(events, panel, self._start, self._strategy, self._spec)
-        counts = self._outbox.close() if self._outbox else {}
+        counts = self._follower.close() if self._outbox else {}
+        if self._outbox:
+            counts["unresolved_orders"] += len(self._outbox.unknown)
         self._journal.append("end", "", {**verdict, **counts, "latency": _latency(self._timings)})
+
+    def _tell(self, done: int, doing: str) -> None:
+        if self._watcher is None:
+            return
+        symbols, shares = self._contract.symbols, self._shadow.shares.tolist()
+        theirs = self._follower.traded() if self._outbox else None
+        positions = {
+            symbol: (held, None if theirs is None else float(theirs.get(symbol, 0)))
+            for symbol, held in zip(symbols, shares, strict=True)
+            if held or (theirs and symbol in theirs)
+        }
+        self._watcher(
+            Snapshot(
+                done=done,
+                bars=self._bars,
+                bar=getattr(self, "_text", ""),
+                doing=doing,
+                next_bar=self._links.ticker.announce(self._first_bar + min(done, self._bars - 1)),
+                equity=self._shadow.equity,
+                cash=self._shadow.cash,
+                broker_equity=self._follower.equity if self._outbox else None,
+                positions=positions,
+                orders=self._orders,
+                model_cost=self._model_cost,
+                drawdown=self._limits.drawdown,
+                lost_today=self._limits.today,
+            )
+        )
 
 
 @contextlib.contextmanager

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import requests
 
-from tradekit.errors import BrokerError
+from tradekit.errors import BrokerError, SessionError
+from tradekit.live.hours import Moment, demand_close
 from tradekit.live.times import parse_utc
 from tradekit.live.transport import demand_allowed, guard
 
 if TYPE_CHECKING:
     import numpy as np
-
-
-@dataclass(frozen=True)
-class Moment:
-    """Where a replay stands: just after the close of its bar number ``bar`` of 0 to ``last``."""
-
-    bar: int
-    last: int
-    timestamp: np.datetime64
-    close_time: np.datetime64
 
 
 class Replay:
@@ -32,6 +22,8 @@ class Replay:
         key_id, secret_key: what the exchange was opened with.
         url: its loopback address.
     """
+
+    always_trades = False
 
     def __init__(self, key_id: str, secret_key: str, url: str) -> None:
         demand_allowed(url)
@@ -50,6 +42,31 @@ class Replay:
     def advance(self, to: int) -> Moment:
         """Move to the close of bar ``to``; being there already is fine."""
         return _moment(self._ask("POST", "/exchange/advance", {"to": to}))
+
+    def announce(self, to: int) -> str:
+        """Return when bar ``to`` closes: as soon as it is asked for."""
+        return f"bar {to} of the replay, at once"
+
+    def demand_near(self, done: int, journal: str) -> None:
+        """Raise SessionError unless the exchange stands where a journal of ``done`` bars ends.
+
+        An exchange that forgot must not be mistaken for one that never got the orders.
+        """
+        stands = self.moment().bar
+        if stands not in (done, done + 1):
+            raise SessionError(
+                f"{journal}: ends at bar {done} of the replay, but the exchange stands at bar {stands}; "
+                "restart the exchange from its own log, or move the journal away"
+            )
+
+    def is_late(self, moment: Moment, seconds: float) -> bool:
+        """Return False: a replay waits for whoever steps it."""
+        del moment, seconds
+        return False
+
+    def demand_time(self, now: np.datetime64, moment: Moment, seconds: float) -> None:
+        """Raise Stopped when the broker's clock is more than ``seconds`` away from the close of the bar."""
+        demand_close(now, moment.close_time, seconds, "the replay's")
 
     def close(self) -> None:
         """Close the connection."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tradekit.errors import SessionError
 from tradekit.live.journal import is_running, read_events
+from tradekit.live.orders import lives
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,6 +84,7 @@ def status(path: Path) -> dict[str, Any]:
         "orders": counts["ack"],
         "fills": counts["fill"],
         "in_doubt": len(intents - acknowledged),
+        "open_orders": sum(life.is_open for life in lives(events).values()),
         "halted": next((event.body["reason"] for event in events if event.kind == "halt"), None),
     }
 

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from tradekit.errors import ConfigError, suggest
+from tradekit.live.limits import Limits
+from tradekit.live.patience import Patience
+from tradekit.live.times import timeframe
 from tradekit.market.costs import CostModel
 from tradekit.market.execution import ExecutionModel
 
@@ -51,6 +54,9 @@ class SessionSpec:
         cash: dollars.
         costs, execution: the market model of the shadow ledger.
         exchange: the local exchange.
+        frequency: length of a bar in a paper session: 1D, 1h, 5m; everywhere else the data says it.
+        limits: what halts the session.
+        connection: how long it waits for answers.
 
     Raises:
         ConfigError: a value out of range.
@@ -71,6 +77,9 @@ class SessionSpec:
     costs: CostModel = field(default_factory=CostModel)
     execution: ExecutionModel = field(default_factory=ExecutionModel)
     exchange: ExchangeSpec = field(default_factory=ExchangeSpec)
+    frequency: str = "1D"
+    limits: Limits = field(default_factory=Limits)
+    connection: Patience = field(default_factory=Patience)
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(str(self.name)):
@@ -82,10 +91,20 @@ class SessionSpec:
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ConfigError(f"{name} is {value!r}; a whole number, {least} or more")
         demand_positive("cash", self.cash)
+        if self.mode == "paper":
+            self._demand_paper()
         if self.execution.latency_bars:
             raise ConfigError(
                 "latency_bars: a session sends its orders at once; set it to 0, and stress latency instead"
             )
+
+    def _demand_paper(self) -> None:
+        """Raise ConfigError unless everything is said that the data says elsewhere."""
+        timeframe(self.frequency)
+        if not self.symbols:
+            raise ConfigError('mode = "paper" needs symbols = [...]: there is no data to take them from')
+        if self.execution.fill_at == "close":
+            raise ConfigError('fill_at = "close" cannot be had in a paper session; use "open" or "auto"')
 
     @classmethod
     def from_dict(cls, settings: dict[str, Any]) -> SessionSpec:
@@ -102,10 +121,12 @@ class SessionSpec:
             ("costs", CostModel.from_dict),
             ("execution", ExecutionModel.from_dict),
             ("exchange", _exchange),
+            ("limits", Limits.from_dict),
+            ("connection", Patience.from_dict),
         ):
             if name in settings:
                 settings[name] = build(_table(name, settings[name]))
-        for name in ("strategy", "data", "start", "end", "benchmark", "actions"):
+        for name in ("strategy", "data", "start", "end", "benchmark", "actions", "frequency"):
             if name in settings:
                 settings[name] = str(settings[name])
         return cls(**settings)

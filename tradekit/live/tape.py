@@ -135,9 +135,13 @@ class Feed:
 
     def bar(self, timestamp: np.datetime64, close_time: np.datetime64) -> Bar:
         """Return the bar that opened at ``timestamp`` and closed at ``close_time``; empty where nothing traded."""
-        opened = wire_times(np.array([timestamp]), self._contract.is_daily)[0]
-        raw = self._fetch(opened, opened)
-        return self._bar(raw, timestamp, close_time)
+        if self._contract.is_daily:
+            first = last = wire_times(np.array([timestamp]), daily=True)[0]
+        else:
+            # Sources differ in how they stamp the short bar at the open of a session, not in when it closes.
+            first = close_time - np.timedelta64(self._contract.bar_seconds, "s")
+            last = close_time - np.timedelta64(1, "us")
+        return self._bar(self._fetch(first, last), timestamp, close_time)
 
     def history(self, before: np.datetime64, count: int) -> list[Bar]:
         """Return the last ``count`` bars that opened before ``before``, oldest first; fewer where the data begins."""

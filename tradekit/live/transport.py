@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 PAPER_TRADING, MARKET_DATA = "https://paper-api.alpaca.markets", "https://data.alpaca.markets"
 ALLOWED = frozenset(urlsplit(url).hostname for url in (PAPER_TRADING, MARKET_DATA))
-TIMEOUT_SECONDS = (3.05, 15.0)
-"""To connect, and between two bytes of an answer."""
+TIMEOUT_SECONDS = 15.0
+"""Between two bytes of an answer, and at most CONNECT_SECONDS of it to connect."""
+CONNECT_SECONDS = 3.05
 
 
 def demand_allowed(url: str) -> None:
@@ -52,6 +53,10 @@ def _is_loopback(host: str) -> bool:
 class GuardedAdapter(HTTPAdapter):
     """Checks the host of every single request, redirects included, and gives each a time-out."""
 
+    def __init__(self, timeout: float = TIMEOUT_SECONDS) -> None:
+        super().__init__()
+        self._timeout = (min(CONNECT_SECONDS, timeout), timeout)
+
     def send(
         self,
         request: PreparedRequest,
@@ -63,7 +68,7 @@ class GuardedAdapter(HTTPAdapter):
     ) -> Response:
         """Send to an allowed host only; raise BrokerError on a redirect."""
         demand_allowed(request.url or "")
-        response = super().send(request, stream, timeout or TIMEOUT_SECONDS, verify, cert, proxies)
+        response = super().send(request, stream, timeout or self._timeout, verify, cert, proxies)
         if 300 <= response.status_code < 400:
             response.close()
             host = urlsplit(request.url or "").hostname
@@ -71,12 +76,12 @@ class GuardedAdapter(HTTPAdapter):
         return response
 
 
-def guard(session: Session) -> None:
-    """Make a requests session safe: guarded adapters, nothing taken from the environment."""
+def guard(session: Session, timeout: float = TIMEOUT_SECONDS) -> None:
+    """Make a requests session safe: guarded adapters with a time-out in seconds, nothing from the environment."""
     session.trust_env = False
     session.max_redirects = 0
     for prefix in ("https://", "http://"):
-        session.mount(prefix, GuardedAdapter())
+        session.mount(prefix, GuardedAdapter(timeout))
 
 
 def scrub(text: str, secrets: tuple[str, ...]) -> str:
