@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tradekit.desk.folder import Desk
-from tradekit.desk.loader import load_strategies, load_strategy, strategy_names
+from tradekit.desk.loader import load_file, load_strategies, load_strategy, strategy_names
 from tradekit.errors import BundleError, StrategyError
 
 HOLD = """
@@ -152,3 +152,35 @@ def test_unknown_names_get_a_suggestion(desk: Desk) -> None:
         load_strategy("momentun", desk)
     with pytest.raises(StrategyError, match=r"elsewhere/x\.py: no such strategy file; check the path"):
         load_strategy("elsewhere/x.py", desk)
+
+
+SEVERAL = (
+    HOLD.format(name="")
+    + """
+def named(name):
+    one = Hold()
+    one.name = name
+    return one
+strategy = [named("low"), named("high")]
+"""
+)
+
+
+def test_a_file_may_hold_several(desk: Desk) -> None:
+    write(desk, "hold", HOLD.format(name="hold") + "strategy = Hold()")
+    path = write(desk, "levels", SEVERAL)
+    assert [one.strategy.name for one in load_strategies(desk)] == ["hold", "low", "high"]
+    assert [one.strategy.name for one in load_strategies(desk, ["levels:high", "hold"])] == ["high", "hold"]
+    assert [one.strategy.name for one in load_file(path, desk)] == ["low", "high"]
+    assert load_strategy(f"{path}:low", desk).strategy.name == "low"
+
+
+def test_one_of_several_has_to_be_chosen_by_its_name(desk: Desk) -> None:
+    write(desk, "levels", SEVERAL)
+    with pytest.raises(StrategyError, match="levels has 2 strategies; choose one, as levels:NAME, of low, high"):
+        load_strategy("levels", desk)
+    with pytest.raises(StrategyError, match=r"strategies/levels.py: no strategy 'hihg' in it; did you mean high\?"):
+        load_strategy("levels:hihg", desk)
+    write(desk, "none", "strategy = []")
+    with pytest.raises(StrategyError, match=r"strategies/none.py: strategy is an empty list; put a strategy in it"):
+        load_strategies(desk, ["none"])

@@ -125,7 +125,7 @@ def _desk() -> Desk:
 
 def _desk_checks(desk: Desk) -> Iterator[Check]:
     from tradekit.desk.folder import make_folder
-    from tradekit.desk.loader import load_strategy, strategy_names
+    from tradekit.desk.loader import load_file, strategy_names
     from tradekit.desk.specs import read_backtest, read_stress
     from tradekit.learn.bundle import read_bundle
     from tradekit.learn.recipe import Recipe
@@ -133,7 +133,7 @@ def _desk_checks(desk: Desk) -> Iterator[Check]:
 
     for folder in (desk.results, desk.journals, desk.policies):
         yield tried(f"write {desk.short(folder)}", partial(make_folder, folder))
-    yield from (tried(f"strategy {name}", partial(load_strategy, name, desk)) for name in strategy_names(desk))
+    yield from (tried(f"strategy {name}", partial(load_file, name, desk)) for name in strategy_names(desk))
     readers: list[tuple[Path, str, Callable[[Path], object]]] = [
         (desk.backtests, "stress*.toml", read_stress),
         (desk.backtests, "walk_forward*.toml", read_backtest),

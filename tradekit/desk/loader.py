@@ -36,9 +36,9 @@ def load_strategies(desk: Desk, names: Sequence[str] | None = None) -> list[Load
     """Load the strategies called ``names``, or all of the desk in the order of their files.
 
     Raises:
-        StrategyError: see ``load_strategy``; also two strategies of one name, or a desk without any.
+        StrategyError: see ``load_file``; also two strategies of one name, or a desk without any.
     """
-    loaded = [load_strategy(name, desk) for name in (strategy_names(desk) if names is None else names)]
+    loaded = [one for name in (strategy_names(desk) if names is None else names) for one in load_file(name, desk)]
     if not loaded:
         raise StrategyError(
             f"{desk.strategies}: no strategies; add a file there, or run: tradekit init --force {desk.root}"
@@ -60,23 +60,45 @@ def strategy_names(desk: Desk) -> list[str]:
 
 
 def load_strategy(name: str | os.PathLike[str], desk: Desk) -> LoadedStrategy:
-    """Load one strategy: ``momentum`` of the desk's strategies/, or the path of any Python file.
+    """Load one strategy, as ``load_file`` does.
+
+    Raises:
+        StrategyError: see ``load_file``; also a file with several, none of which was chosen.
+    """
+    loaded = load_file(name, desk)
+    if len(loaded) > 1:
+        names = ", ".join(one.strategy.name for one in loaded)
+        raise StrategyError(f"{name} has {len(loaded)} strategies; choose one, as {name}:NAME, of {names}")
+    return loaded[0]
+
+
+def load_file(name: str | os.PathLike[str], desk: Desk) -> list[LoadedStrategy]:
+    """Load what a file defines: ``momentum`` of the desk's strategies/, or the path of any Python file.
 
     The file defines ``strategy``: an object with ``name``, ``fit`` and one of ``weights``, ``on_bar``, ``decide``, or a
-    class or function without arguments that makes one. Relative paths inside the file count from the desk's root.
+    class or function without arguments that makes one, or a list of such objects. ``factor_regimes:regime_low_vol`` is
+    the one of that name in a list. Relative paths inside the file count from the desk's root.
 
     Raises:
         StrategyError: no such file, or it cannot be compiled, fails while it runs, or defines no usable strategy.
         TradekitError: what the file itself raised, such as BundleError for a policy that was tampered with.
     """
-    path = _path_of(os.fspath(name), desk)
+    file, _, wanted = os.fspath(name).partition(":")
+    path = _path_of(file, desk)
     shown = desk.short(path)
     try:
         source = path.read_bytes()
     except OSError as error:
         raise StrategyError(f"{shown}: cannot be read ({error.strerror}); check the path") from error
     module = _run(source, path, shown, desk)
-    return LoadedStrategy(_strategy_of(module, path, shown), path, hashlib.sha256(source).hexdigest())
+    digest = hashlib.sha256(source).hexdigest()
+    loaded = [LoadedStrategy(one, path, digest) for one in _strategies_of(module, path, shown)]
+    if not wanted:
+        return loaded
+    names = [one.strategy.name for one in loaded]
+    if wanted not in names:
+        raise StrategyError(f"{shown}: no strategy {wanted!r} in it; {suggest(wanted, names)}")
+    return [loaded[names.index(wanted)]]
 
 
 def _path_of(name: str, desk: Desk) -> Path:
@@ -126,10 +148,18 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or "no message"
 
 
-def _strategy_of(module: ModuleType, path: Path, shown: str) -> AnyStrategy:
+def _strategies_of(module: ModuleType, path: Path, shown: str) -> list[AnyStrategy]:
     if not hasattr(module, "strategy"):
         raise StrategyError(f"{shown}: defines no strategy; end the file with a line such as: strategy = MyStrategy()")
     made: Any = module.strategy
+    if not isinstance(made, list | tuple):
+        return [_strategy_of(made, path, shown)]
+    if not made:
+        raise StrategyError(f"{shown}: strategy is an empty list; put a strategy in it")
+    return [_strategy_of(one, path, shown) for one in made]
+
+
+def _strategy_of(made: Any, path: Path, shown: str) -> AnyStrategy:
     if isinstance(made, type) or (callable(made) and not hasattr(made, "name")):
         try:
             made = made()
