@@ -166,8 +166,9 @@ class _Lockstep:
         if len(self.order) > 1 and isinstance(self.strategy, ManyWindows):
             mind = _Together(self)
         begin, steps = np.repeat(self.starts, self.size), int(self.lengths[0])
+        left = [int((self.lengths > step).sum()) for step in range(steps + 1)]  # windows that have a bar in each step
         for step in range(steps):
-            running, deciding = (int((self.lengths > step + ahead).sum()) for ahead in (0, 1))
+            running, deciding = left[step], left[step + 1]
             bars = begin[: running * self.size] + step
             if step > 0:
                 kernel.advance(market, rules, table, self.book, self.fills, bars)

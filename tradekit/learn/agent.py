@@ -23,7 +23,7 @@ from tradekit.learn.jit import compiled, inlined
 from tradekit.learn.observations import STATE, observe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Self
 
     from numpy.typing import NDArray
@@ -100,16 +100,16 @@ def act_all(
         shares[b] = order(scheme, executed[b], own)
 
 
+KEPT = ("chosen", "executed", "reason", "choices")
+
+
 class Diary:
     """The memory of B agents during one run, and what they decided at each bar."""
 
     def __init__(self, agents: int) -> None:
         self.memory = remember_nothing(agents)
-        self.chosen: list[Ints] = []
-        self.executed: list[Ints] = []
-        self.reason: list[Ints] = []
-        self.choices: list[Ints] = []
-        self.entropy: list[Floats] = []
+        self.steps: list[NDArray[np.int8]] = []  # one (4, B) a bar: KEPT
+        self.entropy: list[Floats] = []  # one (B,) a bar
 
 
 class SymbolAgent:
@@ -148,21 +148,22 @@ class SymbolAgent:
 
     def decide(self, view: View, portfolios: Portfolios, state: Diary) -> Targets:
         """Return the shares each sleeve orders after the newest bar."""
-        column = portfolios.column
-        features = np.ascontiguousarray(view.features(self.features)[column])
-        tradable = view.tradable[column]
+        return self.decide_all([view], portfolios, state)
+
+    def decide_all(self, views: Sequence[View], portfolios: Portfolios, state: Diary) -> Targets:
+        """Return the shares each sleeve orders after the newest bar of its own view."""
+        sight = (portfolios.window, portfolios.column)
+        features = np.array([view.features(self.features) for view in views])[sight]
+        tradable = np.array([view.tradable for view in views])[sight]
         usable = tradable & np.isfinite(features).all(axis=1)
-        owns = _portfolio(portfolios, view.mark[column])
-        raw = np.empty((len(column), features.shape[1] + len(STATE)))
-        mask = np.empty((len(column), ACTIONS), np.bool_)
+        owns = _portfolio(portfolios, np.array([view.mark for view in views])[sight])
+        raw = np.empty((len(tradable), features.shape[1] + len(STATE)))
+        mask = np.empty((len(tradable), ACTIONS), np.bool_)
         look_all(self._kernel, state.memory, owns, features, tradable, usable, raw, mask)
         chosen, probabilities = self._decide_by(raw, mask)
         executed, reason, shares = np.empty_like(chosen), np.empty_like(chosen), np.empty(len(chosen))
         act_all(self._kernel, state.memory, owns, chosen, mask, tradable, usable, executed, reason, shares)
-        state.chosen.append(chosen)
-        state.executed.append(executed)
-        state.reason.append(reason)
-        state.choices.append(mask.sum(axis=1))
+        state.steps.append(np.array([chosen, executed, reason, mask.sum(axis=1)], np.int8))
         state.entropy.append(_entropy(probabilities))
         return Targets(shares[:, None], are_shares=True)
 
@@ -172,15 +173,13 @@ class SymbolAgent:
         All (T, B), int8 but for the entropy; numbers are those of tradekit.learn.actions. The last bar of a run asks
         for no decision: -1, and NaN.
         """
-        batch = len(state.memory.last[portfolios])
-        nothing = np.full((1, batch), NO_DECISION, np.int8)
-        kept: dict[str, Any] = {}
-        for name in ("chosen", "executed", "reason", "choices"):
-            rows = [row[portfolios].astype(np.int8)[None] for row in getattr(state, name)]
-            kept[name] = np.concatenate([*rows, nothing])
-        rows = [row[portfolios][None] for row in state.entropy]
-        kept["entropy"] = np.concatenate([*rows, np.full((1, batch), np.nan)])
-        return kept
+        first, stop, _ = portfolios.indices(len(state.memory.last))
+        asked = sum(len(row) >= stop for row in state.entropy)  # those of windows that end sooner were asked less
+        steps = np.full((asked + 1, len(KEPT), stop - first), NO_DECISION, np.int8)
+        entropy = np.full((asked + 1, stop - first), np.nan)
+        for t in range(asked):
+            steps[t], entropy[t] = state.steps[t][:, first:stop], state.entropy[t][first:stop]
+        return {name: steps[:, k] for k, name in enumerate(KEPT)} | {"entropy": entropy}
 
 
 def _portfolio(portfolios: Portfolios, mark: Floats) -> Portfolio:
