@@ -290,7 +290,7 @@ def _extras(loop: ClosedLoop, state: Any, portfolios: slice, length: int) -> dic
 def _part(crowd: _Lockstep, rows: slice) -> Portfolios:
     """Return the portfolios ``rows`` of the batch, which share its memory."""
     book: Any = crowd.book
-    window: NDArray[np.int64] = np.arange(rows.start, rows.stop) // crowd.size
+    window: NDArray[np.int64] = np.arange(rows.stop - rows.start) // crowd.size
     arrays: Any = (array[rows] for array in book)
     return Portfolios(type(book)(*arrays), crowd.fills[rows], window)
 
