@@ -8,6 +8,7 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+PEERS := .venv-peers
 
 # Small arrays on few cores: threads inside a library only take cores from each other.
 export OMP_NUM_THREADS := 1
@@ -15,7 +16,7 @@ export MKL_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup demo test check bench lock browser clean
+.PHONY: help setup demo test check bench peers lock browser clean
 
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +42,15 @@ check: setup ## lint, formatting, types, layers
 bench: setup ## time the hot paths
 	python -m bench
 
+# Other engines pin what tradekit does not, so they live in an environment of their own.
+peers: $(PEERS)/.installed ## time tradekit beside other backtesting engines
+	$(PEERS)/bin/python -W ignore -m bench.peers
+
+$(PEERS)/.installed: bench/requirements.lock
+	$$(scripts/find_python.sh) -m venv --clear $(PEERS)
+	$(PEERS)/bin/python -m pip --disable-pip-version-check -qq install --no-deps --requirement $<
+	@touch $@
+
 lock: ## resolve pyproject.toml afresh into requirements.lock
 	scripts/lock.sh
 
@@ -48,4 +58,4 @@ browser:
 	@scripts/browser.sh
 
 clean: ## remove the environment and everything built
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

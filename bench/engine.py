@@ -1,4 +1,4 @@
-"""Time the step kernel, and simulate against vectorbt on the same job: ``python -m bench.engine``.
+"""Time the step kernel, its parts, and the start of a process: ``python -m bench.engine``.
 
 Best of several runs, after one that compiles; the number of threads is NUMBA_NUM_THREADS.
 """
@@ -10,9 +10,8 @@ import subprocess
 import sys
 import tempfile
 import time
-import warnings
-from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numba
 import numpy as np
@@ -20,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.timing import best
-from tradekit import CostModel, ExecutionModel, simulate
+from tradekit import CostModel, ExecutionModel
 from tradekit.market import kernel
 from tradekit.market.costs import cost_rows
 from tradekit.market.execution import market_of, open_book
@@ -32,10 +31,6 @@ if TYPE_CHECKING:
 
 BARS, SYMBOLS, SCENARIOS = 2400, 145, 200
 ENVIRONMENTS, STEPS = 1024, 200
-JOB_BARS, JOB_SYMBOLS, MONTH = 2520, 10, 21
-LINEAR = CostModel(
-    commission_bps=10, spread_bps=0, slippage_bps=5, slippage_mode="worst", impact_coefficient=0
-)  # what vectorbt can express: a fee and a slippage
 
 
 class Given:
@@ -53,13 +48,6 @@ class Given:
     def weights(self, panel: Panel) -> Floats:
         """Return the table."""
         return self.table
-
-
-class Result(NamedTuple):
-    """A timing of the job, and the final equity of its first scenario."""
-
-    seconds: float
-    equity: float
 
 
 def random_walks(bars: int, symbols: int) -> Panel:
@@ -136,71 +124,56 @@ def environments() -> Table:
     return table
 
 
-# ----------------------------------------------------------------------------------------------------- against vectorbt
+# -------------------------------------------------------------------------------------------------- where the time goes
 
 
-def job() -> tuple[Panel, Floats]:
-    """Return the panel, and weights of 0.9 in all that change once a month."""
-    weights = np.full((JOB_BARS, JOB_SYMBOLS), np.nan)
-    months = len(weights[::MONTH])
-    weights[::MONTH] = 0.9 * np.random.default_rng(1).dirichlet(np.ones(JOB_SYMBOLS), months)
-    return random_walks(JOB_BARS, JOB_SYMBOLS), weights
+def anatomy() -> Table:
+    """Time the parts of the step by leaving parts out, one thread, realistic costs."""
+    panel, execution, cost = random_walks(BARS, SYMBOLS), ExecutionModel(), CostModel()
+    market, rules, rows = market_of(panel, execution, [cost]), execution.rules, cost_rows([cost], panel.bars_per_year)
+    batch, steps = 50, 200
+    targets = np.full((batch, SYMBOLS), 0.9 / SYMBOLS)
+    silent, loud = (np.zeros((count, SYMBOLS, kernel.FILL_COLUMNS)) for count in (0, batch))
+
+    def nanoseconds(fills: Floats | None, *, place: bool) -> float:
+        book = open_book(1e6, [0] * batch, SYMBOLS, 0)
+
+        def work() -> None:
+            for t in range(1, steps):
+                bars = np.full(batch, t)
+                if place:
+                    kernel.place(market, rules, book, bars - 1, targets, False)
+                if fills is not None:
+                    kernel.advance(market, rules, rows, book, fills, bars)
+
+        kernel.place(market, rules, book, np.zeros(batch, np.int64), targets, False)
+        kernel.advance(market, rules, rows, book, silent, np.ones(batch, np.int64))
+        return 1e9 * best(work) / (batch * SYMBOLS * (steps - 1))
+
+    sized, marked = nanoseconds(None, place=True), nanoseconds(silent, place=False)
+    whole, kept = nanoseconds(silent, place=True), nanoseconds(loud, place=True)
+    table = Table("part of an asset-bar", "ns", title="where the time goes, one thread")
+    table.add_row("place: size, truncate, order", f"{sized:.1f}")
+    table.add_row("settle: carry, mark, clear", f"{marked:.1f}")
+    table.add_row("settle: sort, charge and fill the orders", f"{whole - sized - marked:.1f}")
+    table.add_row("together", f"{whole:.1f}")
+    table.add_row("keeping the fill and its cost terms", f"{kept - whole:.1f}")
+    return table
 
 
-def ours(panel: Panel, weights: Floats, scenarios: int, *, records: bool) -> Result:
-    """Time simulate, the ledgers included."""
-    costs = [replace(LINEAR, slippage_bps=LINEAR.slippage_bps + number / 100) for number in range(scenarios)]
-    seconds = best(lambda: simulate(Given(weights), panel, costs, cash=1e6, records=records))
-    return Result(seconds, simulate(Given(weights), panel, costs, cash=1e6, records=records)[0].equity[-1])
+@numba.njit(parallel=True)
+def triad(a: Floats, b: Floats, c: Floats) -> None:
+    """Do a = b + 3 c, as the STREAM benchmark does (McCalpin 1995)."""
+    for i in numba.prange(len(a)):
+        a[i] = b[i] + 3.0 * c[i]
 
 
-def theirs(panel: Panel, weights: Floats, scenarios: int) -> Result:
-    """Time vectorbt's from_orders over one group of columns per scenario, and the value of each group."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import vectorbt
-
-    def tiled(rows: Floats) -> Floats:
-        return np.tile(rows, (1, scenarios))
-
-    missing = np.full((1, JOB_SYMBOLS), np.nan)
-    close, opens = tiled(panel.close), tiled(panel.open)
-    size, before = tiled(np.vstack([missing, weights[:-1]])), tiled(np.vstack([missing, panel.close[:-1]]))
-    groups = np.repeat(np.arange(scenarios), JOB_SYMBOLS)
-    slippage = (LINEAR.slippage_bps + groups / 100)[None, :] * 1e-4
-
-    def work() -> Floats:
-        portfolio = vectorbt.Portfolio.from_orders(
-            close=close,
-            size=size,
-            size_type="targetpercent",
-            price=opens,
-            val_price=before,
-            fees=LINEAR.commission_bps * 1e-4,
-            slippage=slippage,
-            init_cash=1e6,
-            cash_sharing=True,
-            group_by=groups,
-            call_seq="auto",
-            engine="numba",
-        )
-        return np.asarray(portfolio.value()).reshape(JOB_BARS, -1)
-
-    return Result(best(work), float(work()[-1, 0]))
-
-
-def against_vectorbt() -> Table:
-    """Time the same job on both engines."""
-    panel, weights = job()
-    title = f"{JOB_BARS} bars x {JOB_SYMBOLS} assets, monthly weights, {LINEAR.commission_bps:g} bp fee, "
-    table = Table("engine", "scenarios", "ms", "final equity", title=title + f"{LINEAR.slippage_bps:g} bp slippage")
-    for scenarios in (1, 100, 500):
-        for name, result in (
-            ("simulate, equity only", ours(panel, weights, scenarios, records=False)),
-            ("simulate, orders and costs kept", ours(panel, weights, scenarios, records=True)),
-            ("vectorbt from_orders + value", theirs(panel, weights, scenarios)),
-        ):
-            table.add_row(name, str(scenarios), f"{1e3 * result.seconds:,.1f}", f"{result.equity:,.6f}")
+def bandwidth() -> Table:
+    """Time memory itself, in arrays that fit into no cache and in arrays of the size of a panel's."""
+    table = Table("a = b + 3 c", "GB / s", title="memory bandwidth, the threads of the kernel")
+    for name, length in (("3 x 400 MB", 50_000_000), (f"3 x {BARS} x {SYMBOLS}", BARS * SYMBOLS)):
+        a, b, c = np.zeros(length), np.ones(length), np.ones(length)
+        table.add_row(name, f"{3 * 8 * length / best(partial(triad, a, b, c)) / 1e9:,.0f}")
     return table
 
 
@@ -235,7 +208,7 @@ def main() -> None:
     """Print the tables."""
     console = Console()
     console.print(f"{os.cpu_count()} cores, {numba.get_num_threads()} threads, numba {numba.__version__}")
-    for table in (kernels, environments, against_vectorbt, compiling):
+    for table in (kernels, anatomy, bandwidth, environments, compiling):
         console.print(table())
 
 
