@@ -10,6 +10,7 @@
     |-- DeskError                2  no desk here, or a folder cannot be written
     |-- BrokerError              2  the broker refused or cannot be reached
     |-- SessionError             2  a paper session cannot start or had to halt
+    |-- Interrupted            130  the user stopped a run that can be gone on with
     `-- CausalityError           1  a strategy used the future: a verdict, not an accident
 """
 
@@ -54,6 +55,12 @@ class BrokerError(TradekitError):
 
 class SessionError(TradekitError):
     """A paper session cannot start, or halted itself."""
+
+
+class Interrupted(TradekitError):
+    """The user stopped a run, and what it did so far is kept."""
+
+    exit_status = 130
 
 
 class CausalityError(TradekitError):

@@ -217,3 +217,12 @@ def test_a_bundle_can_be_sent_to_another_process(bundle: Bundle) -> None:
     raw, mask = observations(bundle, 5)
     there = pickle.loads(pickle.dumps(bundle))  # noqa: S301 - our own object, as joblib sends it
     assert np.array_equal(there.decide(raw, mask)[0], bundle.decide(raw, mask)[0])
+
+
+def test_the_same_network_gives_the_same_bytes_however_often_it_is_traced() -> None:
+    """torch numbers the types that a process traces, and writes the number into the file."""
+    statistics = Normalisation(np.zeros(5), np.ones(5))
+    first, second = (to_torchscript(FrozenPolicy(random_logits(5), statistics)) for _ in range(2))
+    assert first == second
+    actions, _ = ask(from_torchscript(first), np.ones((1, 5)), np.ones((1, 7), np.bool_))
+    assert actions.shape == (1,)

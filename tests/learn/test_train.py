@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import torch
 
 from tests.learn.conftest import quick
 from tests.panels import random_panel
 from tradekit.engine.simulate import simulate
 from tradekit.errors import ConfigError, DataError, DeskError
+from tradekit.learn.actions import NAMES
 from tradekit.learn.bundle import WEIGHTS, read_bundle
 from tradekit.learn.env import VectorSymbolEnv
+from tradekit.learn.metrics import rows_of
 from tradekit.learn.network import frozen
 from tradekit.learn.policy import PolicyStrategy
 from tradekit.learn.ppo import build_model
@@ -60,14 +63,42 @@ def test_a_run_leaves_a_bundle_that_strategies_load(result: TrainResult, desk: P
 
 
 def test_the_run_folder_tells_what_happened(result: TrainResult) -> None:
-    rows = [json.loads(line) for line in (result.run_folder / "metrics.jsonl").read_text().splitlines()]
-    assert [row["kind"] for row in rows] == ["update", "validation"]
-    assert rows[0]["step"] == 512 == sum(rows[0]["chosen"].values()) == sum(rows[0]["executed"].values())
-    assert {"kl", "entropy", "explained_variance", "clip_fraction", "value_loss"} <= set(rows[0])
+    (row,) = rows_of(result.run_folder / "metrics.parquet")
+    assert row["step"] == 512
+    assert sum(row[f"chosen.{name}"] for name in NAMES) == pytest.approx(1.0)
+    assert sum(row[f"executed.{name}"] for name in NAMES) == pytest.approx(1.0)
+    assert {"kl", "entropy", "executed_entropy", "explained_variance", "clip_fraction", "value_loss"} <= set(row)
+    assert row["reward.log_return"] == pytest.approx(row["reward_mean"])
+    assert row["reward_unexplained"] == 0.0
+    assert row["validation_sharpe"] == result.metrics["validation_sharpe"]
     summary = json.loads((result.run_folder / "summary.json").read_text())
-    assert summary["verdict"] == result.verdict
+    assert (summary["verdict"], summary["ended"], summary["healthy"]) == (result.verdict, "finished", True)
     assert Recipe.from_dict(summary["recipe"]) == quick()
+    assert sum(summary["last_roll_out"]["histogram"]) == 512
     assert read_bundle(result.run_folder / "bundle").digest == read_bundle(result.bundle_path).digest
+
+
+def test_gradients_are_measured_before_they_are_clipped(panel: Panel, tmp_path: Path) -> None:
+    """A limit that none reaches clips none of them, one that all pass clips all, and the norm is that before."""
+    train(quick(max_grad_norm=1e9), panel, tmp_path / "a")
+    (free,) = rows_of(tmp_path / "a" / "metrics.parquet")
+    assert (free["clipped_gradients"], free["minibatches"]) == (0.0, 8.0)
+    assert 0.0 < free["gradient_norm"] <= free["gradient_norm_max"]
+    train(quick(max_grad_norm=1e-9), panel, tmp_path / "b")
+    (bound,) = rows_of(tmp_path / "b" / "metrics.parquet")
+    assert bound["clipped_gradients"] == 1.0
+    assert bound["gradient_norm"] > 1e-3
+
+
+def test_the_generators_are_left_as_they_were(panel: Panel, tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    np.random.seed(5)  # noqa: NPY002
+    expected = torch.rand(3), np.random.random(3)  # noqa: NPY002
+    torch.manual_seed(5)
+    np.random.seed(5)  # noqa: NPY002
+    train(quick(), panel, tmp_path / "run")
+    assert torch.equal(torch.rand(3), expected[0])
+    assert np.array_equal(np.random.random(3), expected[1])  # noqa: NPY002
 
 
 def test_progress_reaches_its_total(result: TrainResult, told: list[tuple[int, int, dict[str, Any]]]) -> None:
@@ -117,6 +148,7 @@ def test_a_policy_that_never_trades_is_not_promoted(desk: Path, panel: Panel, re
     idle = train_policy("quick", desk, panel, recipe=quick(hold_bias=50.0))
     assert (idle.healthy, idle.promoted) == (False, False)
     assert idle.verdict.startswith("collapsed: it never trades on the validation bars")
+    assert idle.verdict.endswith("bundle stays as it was")
     assert idle.metrics["validation_sharpe"] is None
     assert read_bundle(result.bundle_path).digest == before
     assert read_bundle(idle.bundle_path).folder == idle.run_folder / "bundle"
@@ -126,7 +158,7 @@ def test_a_policy_that_never_trades_is_not_promoted(desk: Path, panel: Panel, re
 def test_divergence_is_one_line(panel: Panel, tmp_path: Path, checks: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether or not another library has switched the checks of torch's distributions off for the process."""
     monkeypatch.setattr("torch.distributions.Distribution._validate_args", checks)
-    with pytest.raises(ConfigError, match=r"training diverged after 512 steps: .*; lower learning_rate"):
+    with pytest.raises(ConfigError, match=r"training diverged after 512 steps: .*; lower ppo.learning_rate"):
         train(quick(learning_rate=1e30, max_grad_norm=1e30), panel, tmp_path)
 
 

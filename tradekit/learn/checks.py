@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tradekit.errors import ConfigError, suggest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 def demand_number(name: str, value: Any, above: float, most: float = math.inf) -> None:
     """Raise ConfigError unless ``value`` is a finite number with ``above < value <= most``."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not (is_number and above < value <= most and math.isfinite(value)):
+    if not (_is_number(value) and above < value <= most and math.isfinite(value)):
         limit = f"above {above:g}" + (f" and at most {most:g}" if math.isfinite(most) else "")
         raise ConfigError(f"{name} is {value!r}; a number {limit}")
 
@@ -28,8 +30,31 @@ def demand_whole(name: str, value: Any, least: int) -> None:
         raise ConfigError(f"{name} is {value!r}; a whole number, {least} or more")
 
 
+def demand_switch(name: str, value: Any) -> None:
+    """Raise ConfigError unless ``value`` is true or false."""
+    if not isinstance(value, bool):
+        raise ConfigError(f"{name} is {value!r}; true or false")
+
+
+def demand_text(name: str, value: Any) -> None:
+    """Raise ConfigError unless ``value`` is text, and some."""
+    if not (isinstance(value, str) and value):
+        raise ConfigError(f"{name} is {value!r}; text in quotes")
+
+
+def demand_choice(name: str, value: Any, choices: Iterable[str]) -> None:
+    """Raise ConfigError unless ``value`` is one of ``choices``, with a suggestion."""
+    known = tuple(choices)
+    if value not in known:
+        raise ConfigError(f"{name} is {value!r}; {suggest(str(value), known)}")
+
+
 def demand_known(what: str, settings: dict[str, Any], known: set[str]) -> None:
     """Raise ConfigError for the first key of ``settings`` that is not ``known``, with a suggestion."""
     for key in settings:
         if key not in known:
             raise ConfigError(f"unknown {what} {key!r}; {suggest(key, known)}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -106,7 +106,7 @@ def _no_trades(said: ActionStatistics) -> Finding | None:
         return None
     asked = int(said.chosen[HOLD + 1 :].sum())
     evidence = f"{asked} trades asked for and none executed in {said.decisions} decisions"
-    advice = "raise ppo.entropy_coefficient or train longer"
+    advice = "raise entropy.coefficient or train longer"
     if said.unfilled:
         advice = "give the orders volume and cash to fill with: see the reasons in the ledger"
     return Finding("no_trades", evidence, advice, is_collapse=True)
@@ -120,7 +120,7 @@ def _one_action(said: ActionStatistics) -> Finding | None:
     return Finding(
         "one_action",
         f"{NAMES[action]} is {share:.1%} of what is chosen",
-        "raise ppo.entropy_coefficient and ppo.entropy_final",
+        "raise entropy.coefficient and entropy.final",
         is_collapse=False,
     )
 
@@ -131,7 +131,7 @@ def _low_entropy(said: ActionStatistics) -> Finding | None:
     return Finding(
         "low_entropy",
         f"the policy's entropy is {said.policy_entropy:.3f} nats, {said.policy_entropy_share:.0%} of the most there is",
-        "raise ppo.entropy_coefficient and ppo.entropy_final, or lower ppo.learning_rate",
+        "raise entropy.coefficient and entropy.final, or lower ppo.learning_rate",
         is_collapse=False,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 import zipfile
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     Network = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 
 TIE = 1e-9
+_COUNTED = re.compile(rb"(___torch_mangle_)\d+")
 
 
 class FrozenPolicy(torch.nn.Module):
@@ -86,12 +88,19 @@ def to_torchscript(policy: FrozenPolicy) -> bytes:
 
 
 def _without_traces(content: bytes) -> bytes:
-    """Return the TorchScript archive without what depends on where it was made: source paths and an identifier."""
+    """Return the TorchScript archive without what depends on where and when it was made.
+
+    That is source paths, an identifier, and the number by which a process tells apart the types that it traced, which
+    stands in names and in text but not in weights.
+    """
     out = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(content)) as archive, zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as kept:
         for name in archive.namelist():
             if not name.endswith((".debug_pkl", "/serialization_id")):
-                kept.writestr(zipfile.ZipInfo(name), archive.read(name))
+                held = archive.read(name)
+                if name.endswith((".py", "/data.pkl")):
+                    held = _COUNTED.sub(rb"\g<1>0", held)
+                kept.writestr(zipfile.ZipInfo(_COUNTED.sub(rb"\g<1>0", name.encode()).decode()), held)
     return out.getvalue()
 
 

@@ -1,43 +1,54 @@
-"""The training loop: sb3-contrib's MaskablePPO, with checkpoints judged on bars it does not learn from."""
+"""sb3-contrib's MaskablePPO, one update at a time, and a policy's judgement on the bars that it does not learn from."""
 
 from __future__ import annotations
 
 import math
-from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from safetensors.torch import save
 from sb3_contrib import MaskablePPO
-from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
+from torch.autograd.graph import register_multi_grad_hook
 
 from tradekit.engine.simulate import simulate
 from tradekit.errors import ConfigError
 from tradekit.evidence.sharpe import sharpe
-from tradekit.learn.actions import ACTIONS, HOLD, NAMES
+from tradekit.learn.actions import HOLD
 from tradekit.learn.agent import SymbolAgent
-from tradekit.learn.env import VectorSymbolEnv
-from tradekit.learn.network import FrozenPolicy, ask, frozen, one_thread, to_torchscript
+from tradekit.learn.network import FrozenPolicy, ask
 from tradekit.learn.telemetry import LEAST_EXPOSURE, ActionStatistics, action_statistics
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+    from stable_baselines3.common.callbacks import BaseCallback
+
     from tradekit.engine.ledger import Ledger
+    from tradekit.learn.env import VectorSymbolEnv
     from tradekit.learn.recipe import Recipe
     from tradekit.learn.task import Task
-    from tradekit.learn.train import Progress
 
-# What SB3 logs, under the names written to the metrics file.
+    Arrays = dict[str, NDArray[Any]]
+
+# What SB3 logs at an update, by the name it has in a run's metrics.
 _LOGGED = {
-    "train/approx_kl": "kl",
-    "train/clip_fraction": "clip_fraction",
-    "train/explained_variance": "explained_variance",
+    "train/entropy_loss": "entropy_loss",
     "train/policy_gradient_loss": "policy_loss",
     "train/value_loss": "value_loss",
+    "train/loss": "loss",
+    "train/approx_kl": "kl",
+    "train/clip_fraction": "clip_fraction",
+    "train/clip_range": "clip_range",
+    "train/explained_variance": "explained_variance",
+    "train/learning_rate": "learning_rate",
 }
+DIVERGED = "diverged"
+# Weights of this size are far outside what a network of normalised inputs learns.
+_HUGE = 1e3
 
 
 @dataclass(frozen=True)
@@ -56,104 +67,6 @@ class Judgement:
         return self.statistics.exposure >= LEAST_EXPOSURE, sharpe_ratio
 
 
-@dataclass(frozen=True)
-class Trained:
-    """The outcome of a training run.
-
-    Attributes:
-        best: the judgement of the chosen checkpoint.
-        policy: that checkpoint as it is deployed.
-        parameters: actor and critic of that checkpoint, as trained.
-        rows: one record for each update and each judgement, in order.
-        steps: environment steps taken.
-    """
-
-    best: Judgement
-    policy: FrozenPolicy
-    parameters: dict[str, torch.Tensor]
-    rows: list[dict[str, Any]]
-    steps: int
-
-    def policy_script(self) -> bytes:
-        """Return the bytes of ``policy.ts``."""
-        return to_torchscript(self.policy)
-
-    def weights(self) -> bytes:
-        """Return the bytes of ``weights.safetensors``."""
-        return save({name: value.contiguous() for name, value in self.parameters.items()})
-
-
-def run_ppo(recipe: Recipe, task: Task, validation_start: int, progress: Progress | None = None) -> Trained:
-    """Train on ``task`` and choose the checkpoint with the best validation Sharpe ratio.
-
-    Args:
-        recipe: the settings.
-        task: training slice of a panel that ends with the validation bars.
-        validation_start: first row of those.
-        progress: called with (steps done, in all, newest figures).
-
-    Raises:
-        ConfigError: training diverged.
-    """
-    with one_thread():
-        environments = VectorSymbolEnv(task, recipe.ppo.environments, recipe.seed)
-        model = build_model(recipe, environments)
-        watch = _Watch(model, environments, recipe, validation_start, progress)
-        _learn(model, recipe.ppo.timesteps, watch)
-        assert watch.best is not None
-        model.policy.load_state_dict(watch.parameters)
-        policy = frozen(model, task.statistics)
-    return Trained(watch.best, policy, watch.parameters, watch.rows, model.num_timesteps)
-
-
-def _learn(model: MaskablePPO, timesteps: int, watch: _Watch) -> None:
-    """Run the loop of the library.
-
-    Raises:
-        ConfigError: the weights stopped being numbers.
-    """
-    try:
-        model.learn(timesteps, callback=watch, log_interval=None)  # type: ignore[arg-type]
-    except ValueError:  # what torch's distributions say of NaN logits, unless somebody switched their checks off
-        _demand_numbers(model)
-        raise
-
-
-def _demand_numbers(model: MaskablePPO) -> None:
-    """Raise ConfigError when a weight is not finite."""
-    if not all(bool(torch.isfinite(value).all()) for value in model.policy.parameters()):
-        raise ConfigError(
-            f"training diverged after {model.num_timesteps} steps: weights are no longer numbers; lower learning_rate"
-        )
-
-
-def build_model(recipe: Recipe, environments: VectorSymbolEnv) -> MaskablePPO:
-    """Return an untrained model."""
-    ppo = recipe.ppo
-    model = MaskablePPO(
-        "MlpPolicy",
-        environments,
-        learning_rate=ppo.learning_rate,
-        n_steps=ppo.steps,
-        batch_size=ppo.batch,
-        n_epochs=ppo.epochs,
-        gamma=ppo.gamma,
-        gae_lambda=ppo.gae_lambda,
-        clip_range=ppo.clip_range,
-        ent_coef=ppo.entropy_coefficient,
-        vf_coef=ppo.value_coefficient,
-        max_grad_norm=ppo.max_grad_norm,
-        target_kl=ppo.target_kl,
-        policy_kwargs={"net_arch": list(ppo.network)},
-        seed=recipe.seed,
-        device="cpu",
-    )
-    with torch.no_grad():
-        model.policy.action_net.get_parameter("bias")[HOLD] += ppo.hold_bias
-    model.set_logger(Logger(folder=None, output_formats=[]))
-    return model
-
-
 def judge(recipe: Recipe, task: Task, policy: FrozenPolicy, validation_start: int, step: int) -> Judgement:
     """Run ``policy`` over the bars from ``validation_start``, by the backtest itself."""
     agent = SymbolAgent(recipe.name, task.features, recipe.actions, partial(ask, policy))
@@ -162,80 +75,184 @@ def judge(recipe: Recipe, task: Task, policy: FrozenPolicy, validation_start: in
     return Judgement(step, sharpe(ledger.returns, task.panel.bars_per_year), ledger, action_statistics(ledger))
 
 
-class _Watch(BaseCallback):
-    """Records every update, judges the policy now and then, and keeps the best checkpoint."""
+@dataclass(frozen=True)
+class Falling:
+    """A setting that goes from ``first`` to ``last`` in a straight line, as SB3 asks for one."""
 
-    def __init__(
-        self,
-        trained: MaskablePPO,
-        environments: VectorSymbolEnv,
-        recipe: Recipe,
-        validation_start: int,
-        progress: Progress | None,
-    ) -> None:
-        super().__init__()
-        self._trained, self._outcome = trained, environments.lanes.outcome
-        self._recipe, self._start, self._progress = recipe, validation_start, progress
-        self._task = environments.lanes.task
-        self._next = recipe.ppo.validate_every
-        self._chosen, self._executed = np.zeros(ACTIONS, np.int64), np.zeros(ACTIONS, np.int64)
-        self.rows: list[dict[str, Any]] = []
-        self.best: Judgement | None = None
-        self.parameters: dict[str, torch.Tensor] = {}
+    first: float
+    last: float
 
-    def _on_step(self) -> bool:
-        self._chosen += np.bincount(self.locals["actions"], minlength=ACTIONS)
-        self._executed += np.bincount(self._outcome.executed, minlength=ACTIONS)
-        if self._progress:
-            total = self._recipe.ppo.timesteps
-            self._progress(min(self.num_timesteps, total), total, self._newest())
-        return True
+    def __call__(self, remaining: float) -> float:
+        """Return the value when this share of the steps remains."""
+        return self.last + remaining * (self.first - self.last)
 
-    def _on_rollout_start(self) -> None:
-        ppo = self._recipe.ppo
-        done = min(1.0, self.num_timesteps / ppo.timesteps)
-        self._trained.ent_coef = ppo.entropy_coefficient + done * (ppo.entropy_final - ppo.entropy_coefficient)
-        if self.num_timesteps:
-            self._record()
-        if self.num_timesteps >= self._next:
-            self._judge()
 
-    def _on_training_end(self) -> None:
-        self._record()
-        self._judge()
+class Diverged(ConfigError):
+    """Training cannot go on: its numbers are no longer numbers."""
 
-    def _record(self) -> None:
-        _demand_numbers(self._trained)
-        logged = self.logger.name_to_value
-        episodes = [episode["r"] for episode in self.model.ep_info_buffer or ()]
-        row: dict[str, Any] = {"kind": "update", "step": self.num_timesteps, "entropy": -logged["train/entropy_loss"]}
-        row |= {name: logged[key] for key, name in _LOGGED.items()}
-        row["episode_reward"] = float(np.mean(episodes)) if episodes else math.nan
-        row["chosen"] = dict(zip(NAMES, self._chosen.tolist(), strict=True))
-        row["executed"] = dict(zip(NAMES, self._executed.tolist(), strict=True))
-        self.rows.append({key: float(value) if isinstance(value, np.floating) else value for key, value in row.items()})
-        self._chosen[:] = self._executed[:] = 0
 
-    def _judge(self) -> None:
-        self._next = self.num_timesteps + self._recipe.ppo.validate_every
-        policy = frozen(self._trained, self._task.statistics)
-        judged = judge(self._recipe, self._task, policy, self._start, self.num_timesteps)
-        self.rows.append(
-            {
-                "kind": "validation",
-                "step": judged.step,
-                "sharpe": judged.sharpe,
-                "total_return": judged.ledger.total_return,
-                "exposure": judged.statistics.exposure,
-                "trades_per_symbol_year": judged.statistics.trades_per_year,
-            }
-        )
-        if self.best is None or judged.rank > self.best.rank:
-            self.best, self.parameters = judged, deepcopy(self._trained.policy.state_dict())
+class _NotFinite(Exception):
+    """A gradient is not a number, or infinite. Raised before the optimiser sees it."""
 
-    def _newest(self) -> dict[str, Any]:
-        last = {row["kind"]: row for row in self.rows}
-        return {
-            "entropy": last.get("update", {}).get("entropy", math.nan),
-            "validation_sharpe": last.get("validation", {}).get("sharpe", math.nan),
+
+class Learner(MaskablePPO):
+    """MaskablePPO that is taken through its updates from outside, and whose state can be put away.
+
+    It adds nothing to the algorithm: it measures the norm of every gradient before SB3 clips it, and stops at one that
+    is not finite, before the optimiser spoils the weights with it.
+    """
+
+    def begin(self, timesteps: int) -> None:
+        """Start the environments; ``timesteps`` is the length of the run that schedules are drawn over."""
+        self._setup_learn(timesteps)
+        self._run_length = timesteps
+        self._norms: list[float] = []
+        register_multi_grad_hook(tuple(self.policy.parameters()), self._measure)
+
+    def advance(self, callback: BaseCallback, entropy_coefficient: float) -> dict[str, float]:
+        """Collect one roll-out, learn from it, and return the figures of the update.
+
+        Raises:
+            Diverged: a loss or a weight is no longer a number; the weights are those before it.
+        """
+        self.ent_coef = entropy_coefficient
+        self._norms = []
+        assert self.env is not None
+        try:
+            self.collect_rollouts(self.env, callback, self.rollout_buffer, self.n_steps)
+            self._demand_finite_rollout()
+            self._update_current_progress_remaining(self.num_timesteps, self._run_length)
+            self.train()
+        except (_NotFinite, ValueError) as error:  # ValueError: what torch's distributions say of NaN logits
+            cause = self._cause(error)
+            if cause is None:
+                raise
+            raise self._diverged(cause) from error
+        if (cause := self._cause(None)) is not None:
+            raise self._diverged(cause)
+        return self._figures()
+
+    def _measure(self, gradients: Sequence[torch.Tensor | None]) -> None:
+        known = [gradient for gradient in gradients if gradient is not None]
+        norm = float(torch.nn.utils.get_total_norm(known))
+        if not math.isfinite(norm):
+            raise _NotFinite
+        self._norms.append(norm)
+
+    def _figures(self) -> dict[str, float]:
+        logged, norms = self.logger.name_to_value, np.array(self._norms)
+        said = {name: float(logged[key]) for key, name in _LOGGED.items()}
+        return said | {
+            "minibatches": float(len(norms)),
+            "gradient_norm": float(norms.mean()) if len(norms) else math.nan,
+            "gradient_norm_max": float(norms.max()) if len(norms) else math.nan,
+            "clipped_gradients": float((norms > self.max_grad_norm).mean()) if len(norms) else math.nan,
+            "entropy_coefficient": float(self.ent_coef),
+            "value_mean": float(self.rollout_buffer.values.mean()),
+            "reward_to_go": float(self.rollout_buffer.returns.mean()),
         }
+
+    def _demand_finite_rollout(self) -> None:
+        for name in ("observations", "rewards"):
+            if not np.isfinite(getattr(self.rollout_buffer, name)).all():
+                raise self._diverged(f"{name} of the environment are not numbers; check the prices and [reward]")
+
+    def _cause(self, error: Exception | None) -> str | None:
+        """Return why the run cannot go on, None when nothing is wrong with losses and weights."""
+        weights = torch.cat([value.detach().flatten() for value in self.policy.parameters()])
+        if not bool(torch.isfinite(weights).all()):
+            return "weights are no longer numbers; lower ppo.learning_rate"
+        if float(weights.abs().max()) > _HUGE:
+            return f"weights grew to {float(weights.abs().max()):.2g}; lower ppo.learning_rate"
+        if not isinstance(error, _NotFinite):
+            return None
+        largest = float(np.abs(self.rollout_buffer.returns).max())
+        if not largest < _HUGE**2:
+            return f"the loss is not a number, with returns of up to {largest:.2g}; lower reward.scale"
+        return "the loss is not a number; lower ppo.learning_rate or ppo.max_grad_norm"
+
+    def _diverged(self, cause: str) -> Diverged:
+        return Diverged(f"training diverged after {self.num_timesteps} steps: {cause}")
+
+    # ------------------------------------------------------------------------------------------------------- state
+
+    def weights(self) -> Arrays:
+        """Return actor and critic by name."""
+        return {name: value.detach().numpy().copy() for name, value in self.policy.state_dict().items()}
+
+    def load_weights(self, weights: Mapping[str, NDArray[Any]]) -> None:
+        """Take actor and critic from ``weights``."""
+        self.policy.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in weights.items()})
+
+    def optimiser(self) -> Arrays:
+        """Return what the optimiser remembers of each parameter, by number and name."""
+        state = self.policy.optimizer.state_dict()["state"]
+        return {f"{number}.{name}": value.numpy().copy() for number, of in state.items() for name, value in of.items()}
+
+    def load_optimiser(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Take what ``optimiser`` returned."""
+        told = self.policy.optimizer.state_dict()
+        state: dict[int, dict[str, torch.Tensor]] = {}
+        for key, value in arrays.items():
+            number, name = key.split(".", 1)
+            state.setdefault(int(number), {})[name] = torch.from_numpy(value.copy())
+        self.policy.optimizer.load_state_dict({**told, "state": state})
+
+    def counters(self) -> dict[str, int]:
+        """Return what SB3 counts."""
+        return {"num_timesteps": self.num_timesteps, "n_updates": self._n_updates}
+
+    def load_counters(self, counters: Mapping[str, int]) -> None:
+        """Take what ``counters`` returned."""
+        self.num_timesteps, self._n_updates = counters["num_timesteps"], counters["n_updates"]
+        self._update_current_progress_remaining(self.num_timesteps, self._run_length)
+
+    @property
+    def begins_episode(self) -> NDArray[np.bool_]:
+        """(B,) whether the next observation of each environment is the first of an episode."""
+        return np.asarray(self._last_episode_starts, np.bool_)
+
+    def go_on_from(self, seen: NDArray[np.float32], begins_episode: NDArray[np.bool_]) -> None:
+        """Take (B, D) what environments show now, and which of them begin an episode."""
+        self._last_obs, self._last_episode_starts = seen.copy(), begins_episode.copy()
+
+
+def build_model(recipe: Recipe, environments: VectorSymbolEnv) -> Learner:
+    """Return an untrained model."""
+    ppo = recipe.ppo
+
+    def falling(first: float, last: float | None) -> Any:
+        return first if last is None else Falling(first, last)
+
+    model = Learner(
+        "MlpPolicy",
+        environments,
+        learning_rate=falling(ppo.learning_rate, ppo.learning_rate_final),
+        n_steps=ppo.steps,
+        batch_size=ppo.batch,
+        n_epochs=ppo.epochs,
+        gamma=ppo.gamma,
+        gae_lambda=ppo.gae_lambda,
+        clip_range=falling(ppo.clip_range, ppo.clip_range_final),
+        ent_coef=recipe.entropy.coefficient,
+        vf_coef=ppo.value_coefficient,
+        max_grad_norm=ppo.max_grad_norm,
+        target_kl=ppo.target_kl,
+        policy_kwargs={"net_arch": list(ppo.network)},
+        seed=recipe.seed,
+        device="cpu",
+    )
+    _initialise_actor(model, ppo.actor_gain, ppo.hold_bias)
+    model.set_logger(Logger(folder=None, output_formats=[]))
+    return model
+
+
+def _initialise_actor(model: Learner, gain: float, hold_bias: float) -> None:
+    """Scale the actor's last layer, which SB3 initialises with a gain of 0.01, and make it prefer HOLD."""
+    with torch.no_grad():
+        if gain != _SB3_GAIN:
+            model.policy.action_net.get_parameter("weight").mul_(gain / _SB3_GAIN)
+        model.policy.action_net.get_parameter("bias")[HOLD] += hold_bias
+
+
+_SB3_GAIN = 0.01

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from tradekit.errors import ConfigError
 from tradekit.learn.actions import ActionScheme
-from tradekit.learn.checks import demand_known, demand_not_negative, demand_number, demand_whole
+from tradekit.learn.checks import (
+    demand_known,
+    demand_not_negative,
+    demand_number,
+    demand_switch,
+    demand_text,
+    demand_whole,
+)
+from tradekit.learn.entropy import Entropy
 from tradekit.learn.rewards import Reward
 from tradekit.market.costs import CostModel
 from tradekit.market.execution import ExecutionModel
@@ -36,7 +45,12 @@ class DataChoice:
     features: tuple[str, ...] = ("auto",)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "features", _words(self.features))
+        chosen: Any = self.features
+        object.__setattr__(self, "features", (chosen,) if isinstance(chosen, str) else chosen)
+        _tuple_of(self, "features")
+        demand_text("source", self.source)
+        for name in self.features:
+            demand_text("a name in features", name)
         for name in ("train_fraction", "validation_fraction"):
             demand_number(name, getattr(self, name), 0.0, 1.0)
         if self.end is not None:
@@ -62,7 +76,7 @@ class Environment:
 
 @dataclass(frozen=True)
 class Ppo:
-    """Settings of sb3-contrib's MaskablePPO, and how its progress is judged.
+    """Settings of sb3-contrib's MaskablePPO.
 
     Attributes:
         timesteps: steps over all environments; rounded up to whole updates.
@@ -71,13 +85,13 @@ class Ppo:
         batch, epochs: minibatch size, a divisor of environments x steps, and passes over the data of an update.
         learning_rate, gamma, gae_lambda, clip_range, value_coefficient, max_grad_norm: as in PPO (Schulman et al. 2017,
             arXiv:1707.06347).
-        entropy_coefficient, entropy_final: weight of the entropy bonus, per nat, at the first and at the last step,
-            linear between.
-        hold_bias: added to HOLD's logit before training. Without it an untrained policy sells half of all times it is
-            long, so that learning finds positions short and dear before it finds that they can be kept.
+        learning_rate_final, clip_range_final: reached at the last step, linearly; None: constant.
         target_kl: an update stops early at 1.5 times this divergence; None: never.
         network: units of each hidden layer, for actor and critic alike.
-        validate_every: steps between judgements on the validation slice.
+        actor_gain: of the orthogonal initialisation of the actor's last layer; the smaller, the more alike are the
+            actions at first.
+        hold_bias: added to HOLD's logit before training. Without it an untrained policy sells half of all times it is
+            long, so that learning finds positions short and dear before it finds that they can be kept.
     """
 
     timesteps: int = 100_000
@@ -86,36 +100,119 @@ class Ppo:
     batch: int = 256
     epochs: int = 10
     learning_rate: float = 5e-4
+    learning_rate_final: float | None = None
     gamma: float = 0.95
     gae_lambda: float = 0.90
     clip_range: float = 0.2
+    clip_range_final: float | None = None
     value_coefficient: float = 0.5
     max_grad_norm: float = 0.5
-    entropy_coefficient: float = 0.05
-    entropy_final: float = 0.01
-    hold_bias: float = 3.0
     target_kl: float | None = None
     network: tuple[int, ...] = (64, 64)
-    validate_every: int = 10_000
+    actor_gain: float = 0.01
+    hold_bias: float = 3.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "network", tuple(self.network))
-        for name in ("timesteps", "environments", "steps", "batch", "epochs", "validate_every"):
+        _tuple_of(self, "network")
+        for name in ("timesteps", "environments", "steps", "batch", "epochs"):
             demand_whole(name, getattr(self, name), 1)
         for units in self.network:
             demand_whole("network", units, 1)
-        for name in ("learning_rate", "clip_range", "value_coefficient", "max_grad_norm"):
+        for name in ("learning_rate", "value_coefficient", "max_grad_norm", "actor_gain"):
             demand_number(name, getattr(self, name), 0.0)
-        for name in ("gamma", "gae_lambda"):
+        for name in ("gamma", "gae_lambda", "clip_range"):
             demand_number(name, getattr(self, name), 0.0, 1.0)
-        for name in ("entropy_coefficient", "entropy_final", "hold_bias"):
-            demand_not_negative(name, getattr(self, name))
-        if self.target_kl is not None:
-            demand_number("target_kl", self.target_kl, 0.0)
+        demand_not_negative("hold_bias", self.hold_bias)
+        for name, most in (("target_kl", math.inf), ("clip_range_final", 1.0), ("learning_rate_final", math.inf)):
+            if getattr(self, name) is not None:
+                demand_number(name, getattr(self, name), 0.0, most)
         if self.batch < 2 or self.environments * self.steps % self.batch:
             raise ConfigError(
                 f"batch is {self.batch}; it must divide environments x steps = {self.environments * self.steps}"
             )
+
+    @property
+    def update_steps(self) -> int:
+        """Environment steps of one update."""
+        return self.environments * self.steps
+
+
+@dataclass(frozen=True)
+class Guard:
+    """What watches a run for collapses. The guard of the entropy stands in ``[entropy]``.
+
+    Attributes:
+        alarms: say what looks wrong in an update and what to change.
+        collapse: end the run when what it does is a collapse.
+        patience: the same collapse has to be found in so many updates in a row.
+    """
+
+    alarms: bool = True
+    collapse: bool = True
+    patience: int = 3
+
+    def __post_init__(self) -> None:
+        demand_switch("alarms", self.alarms)
+        demand_switch("collapse", self.collapse)
+        demand_whole("patience", self.patience, 1)
+
+
+@dataclass(frozen=True)
+class Validation:
+    """How checkpoints are judged, on bars that training does not learn from.
+
+    Attributes:
+        every: steps between judgements.
+        early_stopping: end the run when judgements no longer improve.
+        patience: judgements in a row without improvement that end it.
+        min_delta: annual Sharpe ratio that counts as an improvement.
+    """
+
+    every: int = 10_000
+    early_stopping: bool = True
+    patience: int = 5
+    min_delta: float = 0.01
+
+    def __post_init__(self) -> None:
+        demand_whole("every", self.every, 1)
+        demand_switch("early_stopping", self.early_stopping)
+        demand_whole("patience", self.patience, 1)
+        demand_not_negative("min_delta", self.min_delta)
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """What a run keeps to go on from.
+
+    Attributes:
+        every: steps between checkpoints; there is one at every judgement and at an interruption besides.
+        best: how many are kept of those that were judged best; the newest is kept always.
+    """
+
+    every: int = 10_000
+    best: int = 3
+
+    def __post_init__(self) -> None:
+        demand_whole("every", self.every, 1)
+        demand_whole("best", self.best, 1)
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """Where the curves of a run go beside its folder.
+
+    Attributes:
+        tensorboard: write event files into the run folder.
+        mlflow: URI of an MLflow store to log to; None: none.
+    """
+
+    tensorboard: bool = False
+    mlflow: str | None = None
+
+    def __post_init__(self) -> None:
+        demand_switch("tensorboard", self.tensorboard)
+        if self.mlflow is not None:
+            demand_text("mlflow", self.mlflow)
 
 
 @dataclass(frozen=True)
@@ -125,7 +222,9 @@ class Recipe:
     Attributes:
         name: of the policy.
         seed: of networks, sampling and episode starts.
-        data, actions, environment, reward, ppo, costs, execution: see each.
+        data, actions, environment, reward, costs, execution: what is learnt from, and under which rules.
+        ppo, entropy: how it is learnt.
+        guard, validation, checkpoints, tracking: how the run is watched and kept.
     """
 
     name: str = "policy"
@@ -135,10 +234,16 @@ class Recipe:
     environment: Environment = field(default_factory=Environment)
     reward: Reward = field(default_factory=Reward)
     ppo: Ppo = field(default_factory=Ppo)
+    entropy: Entropy = field(default_factory=Entropy)
+    guard: Guard = field(default_factory=Guard)
+    validation: Validation = field(default_factory=Validation)
+    checkpoints: Checkpoints = field(default_factory=Checkpoints)
+    tracking: Tracking = field(default_factory=Tracking)
     costs: CostModel = field(default_factory=CostModel)
     execution: ExecutionModel = field(default_factory=ExecutionModel)
 
     def __post_init__(self) -> None:
+        demand_text("name", self.name)
         demand_whole("seed", self.seed, 0)
         if self.seed >= 2**32:
             raise ConfigError(f"seed is {self.seed}; at most {2**32 - 1}")
@@ -187,10 +292,19 @@ class Recipe:
 _READ_ALONE = {
     "actions": ActionScheme.from_dict,
     "reward": Reward.from_dict,
+    "entropy": Entropy.from_dict,
     "costs": CostModel.from_dict,
     "execution": ExecutionModel.from_dict,
 }
-_SECTIONS: dict[str, type[Any]] = {"data": DataChoice, "environment": Environment, "ppo": Ppo}
+_SECTIONS: dict[str, type[Any]] = {
+    "data": DataChoice,
+    "environment": Environment,
+    "ppo": Ppo,
+    "guard": Guard,
+    "validation": Validation,
+    "checkpoints": Checkpoints,
+    "tracking": Tracking,
+}
 
 
 def _section(name: str, settings: Any) -> Any:
@@ -202,5 +316,13 @@ def _section(name: str, settings: Any) -> Any:
     return _SECTIONS[name](**settings)
 
 
-def _words(value: Any) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(value)
+def _tuple_of(settings: Any, name: str) -> None:
+    """Make a tuple of the list that TOML reads.
+
+    Raises:
+        ConfigError: it is no list.
+    """
+    value = getattr(settings, name)
+    if not isinstance(value, list | tuple):
+        raise ConfigError(f"{name} is {value!r}; a list, in square brackets")
+    object.__setattr__(settings, name, tuple(value))

@@ -2,37 +2,50 @@
 
 from __future__ import annotations
 
-import json
-import math
-import time
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from tradekit import __version__
-from tradekit.errors import DataError
+from tradekit.errors import DataError, Interrupted
 from tradekit.learn.actions import NAMES
-from tradekit.learn.bundle import Bundle, cannot_write, copy_bundle, write_bundle
+from tradekit.learn.bundle import Bundle, copy_bundle, write_bundle
+from tradekit.learn.composite import composite_score
+from tradekit.learn.diagnosis import diagnose
 from tradekit.learn.observations import default_features, names
 from tradekit.learn.recipe import Recipe
+from tradekit.learn.run import (
+    BUNDLE,
+    CHECKPOINTS,
+    alone_in,
+    begin_run,
+    begun,
+    check_bars,
+    new_folder,
+    plain,
+    unfinished,
+    write_metrics,
+    write_summary,
+)
 from tradekit.learn.task import Task
-from tradekit.learn.telemetry import verdict
+from tradekit.learn.telemetry import LOW_ENTROPY, verdict
 from tradekit.market.features import FeatureSpec
 from tradekit.market.panel import FIELDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from tradekit.learn.ppo import Trained
+    from tradekit.learn.loop import Outcome, Training
+    from tradekit.learn.ppo import Judgement
     from tradekit.market.panel import Panel
 
     Progress = Callable[[int, int, dict[str, Any]], None]
 
-RECIPE, BUNDLE, RUNS, METRICS, SUMMARY = "recipe.toml", "bundle", "runs", "metrics.jsonl", "summary.json"
+RECIPE, RUNS = "recipe.toml", "runs"
 
 
 @dataclass(frozen=True)
@@ -52,11 +65,11 @@ class TrainResult:
     """What a training run left behind.
 
     Attributes:
-        run_folder: recipe, metrics per update, summary and the run's own bundle.
+        run_folder: how it began, checkpoints, metrics of every update, summary and the run's own bundle.
         bundle_path: the bundle that strategies now load; the run's own when it was not promoted.
         metrics: of the chosen checkpoint on the validation bars, and of the run.
         verdict: one line.
-        healthy: the policy trades and its numbers are finite.
+        healthy: the policy trades, its numbers are finite, and no guard halted the run.
         promoted: the run's bundle took the place of the policy's bundle.
     """
 
@@ -78,7 +91,9 @@ def train_policy(
     seed: int | None = None,
     end: str | None = None,
     out: Path | None = None,
+    loaded_from: Mapping[str, str | None] | None = None,
     progress: Progress | None = None,
+    stop: Callable[[], bool] | None = None,
 ) -> TrainResult:
     """Train the policy ``name`` of a desk by its recipe and put its bundle where strategies load it.
 
@@ -91,12 +106,15 @@ def train_policy(
         seed: instead of the recipe's.
         end: date of the last bar of training and validation, instead of the recipe's rule.
         out: keep the run here and leave the policy's bundle as it is; default: a new folder in policies/<name>/runs.
+        loaded_from: what ``load_panel`` was given for ``panel``, kept so that the run can be gone on with.
         progress: called with (steps done, in all, newest figures).
+        stop: asked after every update whether to put the run away; see ``Interrupted``.
 
     Raises:
-        ConfigError: the recipe cannot be used.
+        ConfigError: the recipe cannot be used, or training diverged.
         DataError: too few bars, or a column is missing.
-        DeskError: the policy's folder cannot be written.
+        DeskError: the policy's folder cannot be written, or ``out`` holds a run already.
+        Interrupted: ``stop`` said so; ``resume_policy`` goes on.
     """
     home = desk_root / "policies" / name
     recipe = recipe or Recipe.load(home / RECIPE)
@@ -106,41 +124,100 @@ def train_policy(
         from tradekit.market.sources import load_panel
 
         panel = load_panel(recipe.data.source)
+        loaded_from = {"spec": recipe.data.source}
     if end is not None:
         recipe = replace(recipe, data=replace(recipe.data, source=panel.source, end=end))
     split_bars(recipe, panel, feature_spec(recipe, panel))  # refuse before a folder is made
-    run_folder = _run_folder(home / RUNS if out is None else out, stamped=out is None)
-    bundle, metrics, line, healthy = train(recipe, panel, run_folder, progress)
-    promoted = healthy and out is None
+    folder = new_folder(home / RUNS if out is None else out, stamped=out is None)
+    begin_run(folder, recipe, panel, loaded_from)
+    return _kept(go_on(folder, recipe, panel, progress, stop), home, promote=out is None)
+
+
+def resume_policy(
+    name: str,
+    desk_root: Path,
+    out: Path | None = None,
+    *,
+    progress: Progress | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> TrainResult:
+    """Go on with the newest unfinished run of a policy, or with the one in ``out``, from its last checkpoint.
+
+    The run ends with the weights it would have had without the interruption, bit for bit.
+
+    Raises:
+        DeskError: there is no such run, or it is finished.
+        DataError: the bars are no longer those that the run began with.
+        Interrupted: ``stop`` said so again.
+    """
+    from tradekit.market.sources import load_panel
+
+    home = desk_root / "policies" / name
+    folder = unfinished(home / RUNS) if out is None else out
+    recipe, loaded_from = begun(folder)
+    panel = load_panel(**loaded_from)
+    check_bars(folder, panel)
+    return _kept(go_on(folder, recipe, panel, progress, stop), home, promote=out is None)
+
+
+def _kept(made: Made, home: Path, *, promote: bool) -> TrainResult:
+    """Put the bundle of a run where strategies load it, if it may be, and say what became of the run."""
+    bundle, line = made.bundle, made.verdict
+    promoted = made.healthy and promote
     if promoted:
         bundle = copy_bundle(bundle, home / BUNDLE)
-    elif not healthy:
+    elif not made.healthy:
         line += f"; {home / BUNDLE} stays as it was"
-    return TrainResult(run_folder, bundle.folder, metrics, line, healthy, promoted)
+    return TrainResult(made.bundle.folder.parent, bundle.folder, made.metrics, line, made.healthy, promoted)
 
 
-def train(
-    recipe: Recipe, panel: Panel, out: Path, progress: Progress | None = None
-) -> tuple[Bundle, dict[str, Any], str, bool]:
-    """Train by ``recipe`` on ``panel`` and write recipe, metrics, summary and bundle to the folder ``out``.
+class Made(NamedTuple):
+    """What ``train`` makes: a bundle, its metrics, a one-line verdict, and whether the policy is usable."""
 
-    The same recipe, bars and library versions give the same weights, bit for bit.
+    bundle: Bundle
+    metrics: dict[str, Any]
+    verdict: str
+    healthy: bool
+
+
+def train(recipe: Recipe, panel: Panel, out: Path, progress: Progress | None = None) -> Made:
+    """Train by ``recipe`` on ``panel`` and write checkpoints, metrics, summary and bundle to the folder ``out``.
+
+    The same recipe, bars and library versions give the same weights, bit for bit, and the generators of torch and numpy
+    are left as they were.
 
     Returns:
         the bundle, the metrics, a one-line verdict, and whether the policy is usable.
 
     Raises:
-        ConfigError: the features do not fit the recipe.
+        ConfigError: the features do not fit the recipe, or training diverged.
         DataError: too few bars, or a column is missing.
-        DeskError: ``out`` cannot be written.
+        DeskError: ``out`` cannot be written, or holds a run already.
     """
-    from tradekit.learn.ppo import run_ppo
+    begin_run(out, recipe, panel, None)
+    return go_on(out, recipe, panel, progress)
+
+
+def go_on(
+    out: Path,
+    recipe: Recipe,
+    panel: Panel,
+    progress: Progress | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> Made:
+    """Train the run in ``out`` from where it is to its end; see ``train``.
+
+    Raises:
+        Interrupted: ``stop`` said so.
+    """
+    from tradekit.learn.loop import INTERRUPTED, Place, Training
+    from tradekit.learn.ppo import DIVERGED, Diverged
+    from tradekit.learn.tracking import sinks_of
 
     spec = feature_spec(recipe, panel)
     split = split_bars(recipe, panel, spec)
-    seen = panel[: split.stop]
     task = Task(
-        seen,
+        panel[: split.stop],
         spec,
         scheme=recipe.actions,
         reward=recipe.reward,
@@ -150,15 +227,78 @@ def train(
         episode_bars=recipe.environment.episode_bars,
         cash=recipe.environment.cash,
     )
-    began = time.perf_counter()
-    trained = run_ppo(recipe, task, split.validation_start, progress)
-    healthy, line = verdict(trained.best.statistics, trained.best.sharpe)
-    metrics = _metrics(trained)
-    bundle = write_bundle(
-        out / BUNDLE, manifest_of(recipe, task, split, metrics), trained.policy_script(), trained.weights()
-    )
-    _write_run(out, recipe, trained, metrics, line, time.perf_counter() - began)
-    return bundle, metrics, line, healthy
+    with alone_in(out), own_generators():
+        training = Training(recipe, task, split.validation_start, Place(out / CHECKPOINTS, progress, stop))
+        step = training.resume()
+        try:
+            with sinks_of(recipe, out, step) as sinks:
+                outcome = training.run(sinks)
+        except Diverged as error:
+            write_metrics(out, training.rows)
+            write_summary(out, recipe, {"ended": DIVERGED, "why": str(error), "verdict": str(error), "healthy": False})
+            raise
+        write_metrics(out, outcome.rows)
+        if outcome.ended == INTERRUPTED:
+            raise Interrupted(f"interrupted after {outcome.steps} steps, which are kept in {out}; go on with --resume")
+        return _finished(training, outcome, split, out)
+
+
+def _finished(training: Training, outcome: Outcome, split: Split, out: Path) -> Made:
+    """Export the best checkpoint of a run that has ended, and write its summary."""
+    from safetensors.numpy import save
+
+    from tradekit.learn.network import to_torchscript
+
+    best, policy, weights = training.best()
+    healthy, line = _verdict(outcome, best)
+    metrics = _metrics(outcome, best)
+    manifest = manifest_of(training.recipe, training.task, split, metrics)
+    bundle = write_bundle(out / BUNDLE, manifest, to_torchscript(policy), save(weights))
+    said = {
+        "verdict": line,
+        "healthy": healthy,
+        "ended": outcome.ended,
+        "why": outcome.why,
+        "seconds": round(outcome.rows[-1]["seconds"], 3),
+        "metrics": metrics,
+        "score": composite_score(outcome.rows, best.sharpe),
+        "alarms": outcome.alarms,
+        "findings": [str(one) for one in diagnose(best.statistics)],
+        "data": manifest["data"],
+        "last_roll_out": training.telling(),
+    }
+    write_summary(out, training.recipe, said)
+    return Made(bundle, metrics, line, healthy)
+
+
+def _verdict(outcome: Outcome, best: Judgement) -> tuple[bool, str]:
+    """Return whether the policy is usable, and one line that says what it does or why it is not."""
+    from tradekit.learn.loop import HALTED
+
+    if outcome.ended == HALTED:
+        return False, f"collapsed: {outcome.why}"
+    healthy, line = verdict(best.statistics, best.sharpe)
+    last = outcome.rows[-1]
+    explores = last["entropy"] > LOW_ENTROPY and last["executed_trade_rate"] > 0.0
+    if not healthy and not best.statistics.total_trades and explores:
+        line = (
+            f"not trained enough: after {outcome.steps} steps HOLD is still its favourite everywhere, though it tries "
+            f"trades at {last['executed_trade_rate']:.0%} of the steps; train longer"
+        )
+    return healthy, line
+
+
+@contextmanager
+def own_generators() -> Iterator[None]:
+    """Leave the generators of torch and numpy, which SB3 draws from, as they were."""
+    import torch
+
+    ours, theirs = torch.get_rng_state(), np.random.get_state()  # noqa: NPY002
+    try:
+        yield
+    finally:
+        torch.set_rng_state(ours)
+        np.random.set_state(theirs)  # noqa: NPY002
 
 
 def feature_spec(recipe: Recipe, panel: Panel) -> FeatureSpec:
@@ -212,7 +352,8 @@ def manifest_of(recipe: Recipe, task: Task, split: Split, metrics: dict[str, Any
             "names": names(spec),
             "normalisation": task.statistics.to_dict(),
         },
-        "recipe": recipe.to_dict(),
+        # Where curves are sent to does not make another policy.
+        "recipe": {key: value for key, value in recipe.to_dict().items() if key != "tracking"},
         "seed": recipe.seed,
         "data": {
             "source": panel.source,
@@ -233,49 +374,20 @@ def manifest_of(recipe: Recipe, task: Task, split: Split, metrics: dict[str, Any
     }
 
 
-def _metrics(trained: Trained) -> dict[str, Any]:
+def _metrics(outcome: Outcome, best: Judgement) -> dict[str, Any]:
     """Return the figures of the chosen checkpoint; None where a number is not defined."""
-    best = trained.best
     said = {
-        "steps": trained.steps,
+        "steps": outcome.steps,
         "checkpoint_step": best.step,
         "validation_sharpe": best.sharpe,
         "validation_total_return": best.ledger.total_return,
         "validation_cost": best.ledger.total_cost,
         **best.statistics.to_dict(),
     }
-    plain: dict[str, Any] = _plain(said)
-    return plain
-
-
-def _plain(value: Any) -> Any:
-    """Return ``value`` with None for every number that JSON cannot hold."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    metrics: dict[str, Any] = plain(said)
+    return metrics
 
 
 def _versions() -> dict[str, str]:
     packages = ("torch", "stable-baselines3", "sb3-contrib", "numpy", "numba")
     return {"tradekit": __version__, **{name: version(name) for name in packages}}
-
-
-def _run_folder(folder: Path, *, stamped: bool) -> Path:
-    """Make and return ``folder``, or a new folder in it named after the time."""
-    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
-    made = folder / stamp if stamped else folder
-    try:
-        made.mkdir(parents=True, exist_ok=not stamped)
-    except OSError as error:
-        raise cannot_write(made, error) from error
-    return made
-
-
-def _write_run(out: Path, recipe: Recipe, trained: Trained, metrics: dict[str, Any], line: str, seconds: float) -> None:
-    summary = {"verdict": line, "seconds": round(seconds, 3), "metrics": metrics, "recipe": recipe.to_dict()}
-    rows = "".join(json.dumps(_plain(row)) + "\n" for row in trained.rows)
-    try:
-        (out / METRICS).write_text(rows, encoding="utf-8")
-        (out / SUMMARY).write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise cannot_write(out, error) from error
