@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tradekit.evidence import measures as m
 from tradekit.evidence import sharpe as sr
+from tradekit.evidence.deflated import deflated_sharpe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,8 +116,10 @@ def test_quantstats(fat_tailed: Floats, market: Floats) -> None:
         "information": m.information_ratio(fat_tailed, market, DAYS),
     }
     assert ours == pytest.approx(theirs)
-    # They take the bias out of skewness and kurtosis.
-    assert sr.probabilistic_sharpe(fat_tailed, DAYS) == pytest.approx(psr, abs=1e-4)
+    # They take bars for independent, and the bias out of skewness and kurtosis.
+    per_bar, moments = sr.bar_sharpe(fat_tailed), (sr.skewness(fat_tailed), sr.kurtosis(fat_tailed))
+    independent = sr.Error(sr.sharpe_error(per_bar, *moments, len(fat_tailed)), math.inf)
+    assert sr.probability_above(per_bar, independent, 0.0) == pytest.approx(psr, abs=1e-4)
 
 
 def test_vectorbt(fat_tailed: Floats, market: Floats) -> None:
@@ -154,6 +157,7 @@ OF_RETURNS: dict[str, Callable[[Floats], float]] = {
     "sharpe_low": lambda r: sr.sharpe_interval(r, DAYS).low,
     "sharpe_high": lambda r: sr.sharpe_interval(r, DAYS).high,
     "probabilistic_sharpe": lambda r: sr.probabilistic_sharpe(r, DAYS),
+    "deflated_sharpe": lambda r: deflated_sharpe(r, 7).probability,
     "sortino": lambda r: m.sortino(r, DAYS),
     "calmar": lambda r: m.calmar(r, DAYS),
     "hit_rate": m.hit_rate,
@@ -183,7 +187,7 @@ def test_a_nan_makes_nan(name: str) -> None:
             m.bar_returns(100.0 * np.power(1.01, np.arange(60))),
             {"sharpe", "sortino", "calmar", "profit_factor", "skewness"},
         ),
-        (np.array([-0.01, -0.02, -0.01]), set()),
+        (np.array([-0.01, -0.02, -0.01, -0.03]), set()),
         (np.array([0.1, -1.0, 0.0]), set()),
     ],
     ids=["one bar", "flat", "constant", "all losses", "ruin"],
@@ -195,6 +199,25 @@ def test_degenerate(returns: Floats, undefined: set[str]) -> None:
     if not undefined:
         assert not any(math.isnan(value) for value in answers.values())
         assert answers["cagr"] < 0.0
+
+
+def test_sessions_compound_their_bars() -> None:
+    # Three bars of one session and one of the next: 1.1 x 0.9 x 1 - 1 = -0.01, then +0.1.
+    found = m.session_returns(RETURNS, np.array([5, 5, 5, 6]))
+    assert found == pytest.approx([-0.01, 0.1])
+    assert m.hit_rate(found) == 0.5
+    assert m.profit_factor(found) == pytest.approx(10.0)
+    assert m.session_returns(RETURNS, np.arange(4)) == pytest.approx(RETURNS)
+    assert len(m.session_returns(np.empty(0), np.empty(0, np.int64))) == 0
+
+
+def test_capture_is_a_share_of_log_growth() -> None:
+    ceiling = np.array([0.21, 0.0, 0.21, 0.0])
+    assert m.ceiling_capture(np.array([0.1, 0.0, 0.1, 0.0]), ceiling) == pytest.approx(0.5)
+    assert m.ceiling_capture(ceiling, ceiling) == pytest.approx(1.0)
+    assert m.ceiling_capture(-np.array([0.1, 0.0, 0.0, 0.0]), ceiling) < 0.0
+    assert math.isnan(m.ceiling_capture(ceiling, np.zeros(4)))
+    assert math.isnan(m.ceiling_capture(np.array([-1.0, 0.0]), np.array([0.1, 0.1])))
 
 
 def test_all_losses() -> None:

@@ -9,7 +9,9 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
+from bench.returns import series
 from tradekit.evidence import sharpe as sr
+from tradekit.evidence.serial import long_run_variance
 
 Floats = NDArray[np.float64]
 
@@ -24,20 +26,34 @@ def market() -> Floats:
     return np.random.default_rng(2).normal(0.0003, 0.01, 1500)
 
 
+def independent(sharpe_per_bar: float, skew: float, kurt: float, bars: int) -> sr.Error:
+    return sr.Error(sr.sharpe_error(sharpe_per_bar, skew, kurt, bars), math.inf)
+
+
 def test_probabilistic_sharpe_of_the_paper() -> None:
     """Bailey and Lopez de Prado (2012): 24 monthly returns, S = 0.458, skew -2.448, kurtosis 10.164."""
-    normal = sr.sharpe_error(0.458, 0.0, 3.0, 24)
-    skewed = sr.sharpe_error(0.458, -2.448, 10.164, 24)
-    assert sr.probability_above(0.458, normal, 0.0) == pytest.approx(0.982, abs=5e-4)
-    assert sr.probability_above(0.458, skewed, 0.0) == pytest.approx(0.913, abs=5e-4)
+    assert sr.probability_above(0.458, independent(0.458, 0.0, 3.0, 24), 0.0) == pytest.approx(0.982, abs=5e-4)
+    assert sr.probability_above(0.458, independent(0.458, -2.448, 10.164, 24), 0.0) == pytest.approx(0.913, abs=5e-4)
 
 
-def test_probability_above_the_deflated_threshold_of_the_paper() -> None:
-    """Bailey and Lopez de Prado (2014): annual S = 2.5 over 1250 days, skew -3, kurtosis 10, threshold 0.1132 a day."""
-    per_day = 2.5 / math.sqrt(250)
-    assert sr.probability_above(per_day, sr.sharpe_error(per_day, -3.0, 10.0, 1250), 0.1132) == pytest.approx(
-        0.9004, abs=5e-4
-    )
+@pytest.mark.parametrize(("a_year", "years"), [(250, 2.73), (52, 2.83), (12, 3.24)])
+def test_least_track_record_of_the_paper(a_year: int, years: float) -> None:
+    """Bailey and Lopez de Prado (2012): a Sharpe ratio of 2 to be told from 1 at 95 %, normal returns."""
+    scale = math.sqrt(a_year)
+    bars = sr.least_bars(2.0 / scale, 0.0, 3.0, 1.0 / scale)
+    assert bars / a_year == pytest.approx(years, abs=5e-3)
+    # So many bars are just enough.
+    error = independent(2.0 / scale, 0.0, 3.0, 1)._replace(size=math.sqrt((1.0 + 2.0 / a_year) / (bars - 1.0)))
+    assert sr.probability_above(2.0 / scale, error, 1.0 / scale) == pytest.approx(0.95)
+    assert math.isnan(sr.least_bars(0.05, 0.0, 3.0, 0.05))
+
+
+def test_least_track_record_of_a_series(fat_tailed: Floats) -> None:
+    found = sr.least_track_record(fat_tailed)
+    known = sr.least_bars(sr.bar_sharpe(fat_tailed), sr.skewness(fat_tailed), sr.kurtosis(fat_tailed))
+    assert found >= known
+    assert sr.least_track_record(np.repeat(fat_tailed, 3)) > 2.0 * found  # three bars that say the same are one
+    assert math.isnan(sr.least_track_record(-fat_tailed))
 
 
 def test_lo_for_normal_returns() -> None:
@@ -46,14 +62,25 @@ def test_lo_for_normal_returns() -> None:
     assert sr.sharpe_error(1.5, 0.0, 3.0, 61) == pytest.approx(0.188, abs=5e-4)
 
 
-def test_sharpe_interval_covers() -> None:
-    """Of 400 samples of fat-tailed returns of a known Sharpe ratio, about 95 % hold it in their interval."""
-    random, truth = np.random.default_rng(5), 0.1 / math.sqrt(5.0 / 3.0)
+@pytest.mark.parametrize("world", ["normal", "fat_tails", "garch", "trending", "reverting"])
+def test_sharpe_interval_covers(world: str) -> None:
+    """Of 600 series of a known Sharpe ratio about 95 % hold it: within three standard errors of that rate."""
     inside = 0
-    for _ in range(400):
-        _, low, high = sr.sharpe_interval(random.standard_t(5, 500) + 0.1, 1.0)
-        inside += low <= truth <= high
-    assert 0.93 <= inside / 400 <= 0.975
+    for seed in range(600):
+        _, low, high = sr.sharpe_interval(series(world, 500, seed, 0.05), 1.0)
+        inside += low <= 0.05 <= high
+    assert inside / 600 == pytest.approx(0.95, abs=3.0 * math.sqrt(0.95 * 0.05 / 600))
+
+
+def test_the_interval_for_independent_bars_does_not_cover_a_trend() -> None:
+    """Autocorrelation of 0.2 leaves 88 % inside; the test above would notice."""
+    inside = 0
+    for seed in range(600):
+        returns = series("trending", 500, seed, 0.05)
+        per_bar = sr.bar_sharpe(returns)
+        error = sr.sharpe_error(per_bar, sr.skewness(returns), sr.kurtosis(returns), 500)
+        inside += abs(per_bar - 0.05) <= 1.96 * error
+    assert inside / 600 < 0.91
 
 
 def test_difference_of_normal_returns_is_memmels(market: Floats) -> None:
@@ -64,9 +91,11 @@ def test_difference_of_normal_returns_is_memmels(market: Floats) -> None:
     rho = np.corrcoef(first, second)[0, 1]
     one, two = sr.bar_sharpe(first), sr.bar_sharpe(second)
     error = math.sqrt((2 - 2 * rho + (one**2 + two**2 - 2 * one * two * rho**2) / 2) / len(first))
-    found = sr.sharpe_difference(first, second, 1.0)
-    assert found.value == pytest.approx(one - two)
-    assert found.high - found.value == pytest.approx(stats.norm.ppf(0.975) * error, rel=0.01)
+    found, size = sr.difference_of(first, second)
+    assert found == pytest.approx(one - two)
+    assert size.size == pytest.approx(error, rel=0.08)  # its own error is 2 %
+    low, high = sr.sharpe_difference(first, second, 1.0)[1:]
+    assert high - low == pytest.approx(2.0 * stats.t.ppf(0.975, size.freedom) * size.size)
     assert sr.sharpe_difference(market, market, 252.0) == (0.0, 0.0, 0.0)
 
 
@@ -76,6 +105,29 @@ def test_error_of_one_is_the_mean_square_influence(fat_tailed: Floats) -> None:
     error = sr.sharpe_error(sr.bar_sharpe(fat_tailed), *moments, len(fat_tailed))
     per_bar = sr._influence(fat_tailed)
     assert error == pytest.approx(math.sqrt(np.mean(per_bar**2) / (len(per_bar) - 1)), rel=1e-3)
+
+
+def test_influence_is_what_a_bar_moves_the_ratio_by(fat_tailed: Floats) -> None:
+    """The derivative of the Sharpe ratio in the weight of a bar, by leaving it out."""
+    whole, influence = np.mean(fat_tailed) / np.std(fat_tailed), sr._influence(fat_tailed)
+    for bar in (0, 10, 999):
+        rest = np.delete(fat_tailed, bar)
+        left_out = len(rest) * (whole - np.mean(rest) / np.std(rest))
+        assert left_out == pytest.approx(influence[bar], rel=0.01, abs=0.01)
+
+
+def test_long_run_variance_by_hand_and_of_a_known_process() -> None:
+    # Two values: one cosine, (a - b) / 2 x sqrt(2) by the transform, so its square is (a - b)^2 / 2.
+    assert long_run_variance(np.array([3.0, 1.0])) == pytest.approx((2.0, 1))
+    # An autoregression of slope 0.5 and variance 1 has a long-run variance of (1 + 0.5) / (1 - 0.5) = 3.
+    random, found = np.random.default_rng(3), []
+    for _ in range(40):
+        values = np.zeros(5000)
+        for bar, shock in enumerate(random.normal(0.0, math.sqrt(0.75), 4999), 1):
+            values[bar] = 0.5 * values[bar - 1] + shock
+        found.append(long_run_variance(values).variance)
+    assert np.mean(found) == pytest.approx(3.0, rel=0.05)
+    assert math.isnan(long_run_variance(np.array([1.0])).variance)
 
 
 def test_scipy_moments(fat_tailed: Floats) -> None:

@@ -35,6 +35,20 @@ def bar_returns(equity: Floats) -> Floats:
     return np.where(alive, after / np.where(alive, before, 1.0) - 1.0, 0.0)
 
 
+def session_returns(returns: Floats, session: NDArray[np.int64]) -> Floats:
+    """Return the compounded return of each session from (n,) returns per bar and the (n,) session each bar lies in.
+
+    Bars of a session stand together. A NaN makes its session NaN.
+
+    >>> session_returns(np.array([0.1, 0.1, -0.5]), np.array([7, 7, 8])).round(12).tolist()
+    [0.21, -0.5]
+    """
+    if not len(returns):
+        return np.empty(0)
+    starts = np.flatnonzero(np.diff(session, prepend=session[0] - 1))
+    return np.multiply.reduceat(1.0 + returns, starts) - 1.0
+
+
 # ------------------------------------------------------------------------------------------------- return and risk
 
 
@@ -174,6 +188,16 @@ def information_ratio(returns: Floats, benchmark: Floats, bars_per_year: float) 
     returns, benchmark = both_known(returns, benchmark)
     spread = deviation(returns - benchmark)
     return float(np.mean(returns - benchmark)) / spread * math.sqrt(bars_per_year) if spread > 0.0 else math.nan
+
+
+def ceiling_capture(returns: Floats, ceiling: Floats) -> float:
+    """Return the share of the log growth of ``ceiling`` that ``returns`` brought, over the same bars.
+
+    Growth compounds, so shares of it are taken in logs: half the ceiling's log growth for half the time is half of it.
+    Negative for a loss; NaN after ruin, or where the ceiling did not grow.
+    """
+    mine, most = total_return(returns), total_return(ceiling)
+    return math.log1p(mine) / math.log1p(most) if mine > -1.0 and most > FLAT else math.nan
 
 
 def both_known(first: Floats, second: Floats) -> tuple[Floats, Floats]:
