@@ -45,6 +45,7 @@ def write_run(
     bundle_hashes: dict[str, str] | None = None,
     action_names: Sequence[str] = (),
     action_reasons: Sequence[str] = (),
+    trials: dict[str, Any] | None = None,
 ) -> Path:
     """Write everything a run leaves behind and return the folder.
 
@@ -58,6 +59,8 @@ def write_run(
         bundle_hashes: SHA-256 of each policy's bundle, by strategy name.
         action_names: names of the policies' action ids, in order.
         action_reasons: names of the reasons for which another action was executed, in order; the first is none.
+        trials: the set the run is judged against, frozen when it began: ``count`` and what else identifies it. None:
+            the run's own strategies are all there is.
 
     Raises:
         DeskError: the folder exists, or cannot be written; nothing is left behind then.
@@ -70,6 +73,7 @@ def write_run(
         "bundle_hashes": bundle_hashes or {},
         "action_names": list(action_names),
         "action_reasons": list(action_reasons),
+        "trials": trials,
         "versions": versions(),
     }
     record = record_of(result, run)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tradekit.report.evidence import ADDED, REFERENCE, evidence_of, joint_of
 from tradekit.report.metrics import costs_of, metrics_of, orders_of, window_metrics
-from tradekit.report.verdict import REFERENCE, verdict_of
+from tradekit.report.verdict import verdict_of
 from tradekit.report.words import number, percent, stamp
 
 if TYPE_CHECKING:
@@ -24,7 +25,12 @@ def summary_of(record: Record) -> dict[str, Any]:
     manifest = record.manifest
     strategies = [_strategy(record, entry) for entry in manifest["strategies"]]
     scenarios = [_scenario(record, entry) for entry in manifest["scenarios"]]
-    verdict = verdict_of(record, strategies)
+    proof = evidence_of(joint_of(record, strategies), (manifest.get("trials") or {}).get("count"))
+    added = proof.pop("metrics")
+    for one in strategies:
+        if one["metrics"] is not None:
+            one["metrics"] |= dict.fromkeys(ADDED, math.nan) | added.get(one["name"], {})
+    verdict = verdict_of(record, strategies, proof)
     if manifest["kind"] == "stress":
         verdict["line"] = " ".join([verdict["line"], *_endurance(verdict["candidate"], strategies, scenarios)])
     summary: dict[str, Any] = plain(
@@ -34,6 +40,7 @@ def summary_of(record: Record) -> dict[str, Any]:
             "data": manifest["data"] | {"scored": _scored_span(record)},
             "strategies": strategies,
             "scenarios": scenarios,
+            **proof,
             "skipped": _skipped(manifest),
             "verdict": verdict,
         }

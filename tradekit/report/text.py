@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tradekit.report.columns import MAIN, SHARPE, STRESS, TOTAL_RETURN
+from tradekit.report.evidence import CEILING
 from tradekit.report.words import DASH, number
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def summary_text(summary: Summary) -> RenderableType:
     parts += [Text(f"skipped {what}: {why}", style="yellow") for what, why in skipped_lines(summary)]
     parts += [Text(), Text(_bars(summary), style="dim")]
     parts += [Text(), Text(f"{summary['verdict']['headline']}: {summary['verdict']['line']}", style="bold")]
+    parts += [Text(f"- {reason}") for reason in summary["verdict"]["reasons"]]
     return Group(*parts)
 
 
@@ -67,6 +69,11 @@ def summary_markdown(summary: Summary) -> str:
     blocks = [
         f"# {title(summary)}",
         f"**{summary['verdict']['headline']}.** {summary['verdict']['line']}",
+        *(
+            ["\n".join(f"- {reason}" for reason in summary["verdict"]["reasons"])]
+            if summary["verdict"]["reasons"]
+            else []
+        ),
         f"{_bars(summary)}; benchmark {summary['data']['benchmark']}.",
         _markdown(["Strategy", "Kind", *(c.heading for c in MAIN)], _strategy_rows(summary)),
     ]
@@ -95,9 +102,13 @@ def title(summary: Summary) -> str:
 
 
 def ranked(summary: Summary) -> list[dict[str, Any]]:
-    """Return the strategies that were scored, best Sharpe ratio first, undefined ones last."""
-    scored = [one for one in summary["strategies"] if one["metrics"]]
-    return sorted(scored, key=lambda one: (one["metrics"]["sharpe"] is None, -(one["metrics"]["sharpe"] or 0.0)))
+    """Return the strategies that were scored, best Sharpe ratio first, undefined ones after them, the ceiling last."""
+
+    def place(one: dict[str, Any]) -> tuple[bool, bool, float]:
+        ratio = one["metrics"]["sharpe"]
+        return one["kind"] == CEILING, ratio is None, -(ratio or 0.0)
+
+    return sorted((one for one in summary["strategies"] if one["metrics"]), key=place)
 
 
 def skipped_lines(summary: Summary) -> list[tuple[str, str]]:

@@ -1,7 +1,8 @@
-"""The verdict: one line that says whether the policy is worth anything beside what needs no policy.
+"""The verdict: one line that says whether the policy is worth anything beside what needs no policy, and why.
 
-It compares Sharpe ratios on the same scored bars, costs and execution, and says so when the difference is within
-chance. A strategy that failed the causality audit proves nothing, whatever its numbers.
+It compares Sharpe ratios on the same scored bars, costs and execution, and says so when chance may explain the
+difference: that of the bars, and that of having tried more than once. A strategy that failed the causality audit
+proves nothing, whatever its numbers, and neither do a few bars.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from tradekit.evidence.gates import Thresholds
 from tradekit.evidence.sharpe import sharpe_difference
-from tradekit.report.metrics import scored
+from tradekit.report.evidence import CANDIDATES, CEILING, REFERENCE
+from tradekit.report.metrics import FEWEST_BARS, scored
 from tradekit.report.words import number, percent
 
 if TYPE_CHECKING:
@@ -18,30 +21,34 @@ if TYPE_CHECKING:
 
     from tradekit.report.record import Record
 
-REFERENCE = "buy_and_hold"
 HEADLINES = {
     "ahead": "Ahead of every baseline",
     "unproven": "Ahead, but within chance",
     "behind": "Behind",
     "invalid": "Not valid",
     "no_candidate": "Nothing to judge",
+    "too_short": "Too short to judge",
 }
+ASKED = Thresholds()
 
 
-def verdict_of(record: Record, strategies: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def verdict_of(record: Record, strategies: Sequence[dict[str, Any]], proof: dict[str, Any]) -> dict[str, Any]:
     """Return the verdict on the policy of a run, or on the user's own strategies where it has no policy.
 
     Args:
         record: of the run.
         strategies: entries of the summary, with name, kind, skipped, audit and metrics.
+        proof: of ``evidence_of``: trials, pbo, spa and paired.
 
     Returns:
-        ``outcome``: ``ahead`` of every baseline beyond chance; ``unproven``: ahead, but the interval of the difference
-        holds zero; ``behind`` one at least; ``invalid``: it used the future; ``no_candidate``. ``line`` says it in
-        words; ``candidate``, ``best_baseline`` name the two, ``beats_buy_and_hold``, ``beats_best_baseline`` are None
-        where there is nothing to compare, ``difference`` is in Sharpe ratio from the best baseline.
+        ``outcome``: ``ahead`` of every baseline beyond chance; ``unproven``: ahead, but chance may explain it: the
+        interval of the difference holds zero, or as many trials, or as arbitrary a choice, would show as much;
+        ``behind`` one at least; ``invalid``: it used the future; ``too_short``; ``no_candidate``. ``line`` says it in
+        words and ``reasons`` lists what speaks for and against; ``candidate``, ``best_baseline`` name the two,
+        ``beats_buy_and_hold``, ``beats_best_baseline`` are None where there is nothing to compare, ``difference`` is
+        in Sharpe ratio from the best baseline.
     """
-    judged = [one for one in strategies if one["metrics"] is not None]
+    judged = [one for one in strategies if one["metrics"] is not None and one["kind"] != CEILING]
     honest = [one for one in judged if _passed(one)]
     candidate, several = _candidate(judged)
     baselines = [one for one in honest if _is_baseline(one, candidate)]
@@ -52,12 +59,15 @@ def verdict_of(record: Record, strategies: Sequence[dict[str, Any]]) -> dict[str
         "beats_buy_and_hold": None,
         "beats_best_baseline": None,
         "difference": None,
+        "reasons": [],
     }
     if candidate is None:
         return _closed(found, "no_candidate", _without_candidate(strategies, best))
     if not _passed(candidate):
         why = "its decisions change when only later bars do, so its numbers mean nothing"
         return _closed(found, "invalid", f"{candidate['name']} failed the causality audit: {why}.")
+    if candidate["metrics"]["bars"] < FEWEST_BARS:
+        return _closed(found, "too_short", _short(candidate))
     if best is None or _undefined(candidate) or _undefined(best):
         return _closed(found, "no_candidate", _incomparable(candidate, best))
     held = next((one for one in baselines if one["name"] == REFERENCE), None)
@@ -69,9 +79,10 @@ def verdict_of(record: Record, strategies: Sequence[dict[str, Any]]) -> dict[str
         record.bars_per_year,
     )
     found["difference"] = gap._asdict()
-    proven = gap.low > 0.0 and _audited(candidate)
+    proven = gap.low > 0.0 and _audited(candidate) and _beyond_luck(candidate, proof)
     outcome = "behind" if not found["beats_best_baseline"] else "ahead" if proven else "unproven"
     line = _compared(candidate, held, best, found, several)
+    found["reasons"] = _reasons(candidate, proof, record.bars_per_year)
     return _closed(found, outcome, line if _audited(candidate) else f"{line} It was not audited for look-ahead.")
 
 
@@ -99,7 +110,7 @@ def _undefined(one: dict[str, Any]) -> bool:
 
 def _candidate(judged: Sequence[dict[str, Any]]) -> tuple[dict[str, Any] | None, int]:
     """Return the best of the policies, or of the custom strategies where there is no policy, and how many there are."""
-    for kind in ("policy", "custom"):
+    for kind in CANDIDATES:
         several = [one for one in judged if one["kind"] == kind and one["name"] != REFERENCE]
         if several:
             return max(several, key=lambda one: (_passed(one), _sharpe(one))), len(several)
@@ -108,7 +119,7 @@ def _candidate(judged: Sequence[dict[str, Any]]) -> tuple[dict[str, Any] | None,
 
 def _is_baseline(one: dict[str, Any], candidate: dict[str, Any] | None) -> bool:
     """A user's own strategies are candidates like policies; only reference strategies are what they are held to."""
-    return one["kind"] not in ("policy", "custom") and (candidate is None or one["name"] != candidate["name"])
+    return one["kind"] not in CANDIDATES and (candidate is None or one["name"] != candidate["name"])
 
 
 def _compared(
@@ -151,6 +162,76 @@ def _against(one: dict[str, Any], other: dict[str, Any]) -> str:
         f"Sharpe {number(mine['sharpe'])} against {number(theirs['sharpe'])}, "
         f"return {percent(mine['total_return'], sign=True)} against {percent(theirs['total_return'], sign=True)}"
     )
+
+
+def _beyond_luck(candidate: dict[str, Any], proof: dict[str, Any]) -> bool:
+    """Return whether neither the number of trials nor the choice among them explains the Sharpe ratio."""
+    overfitting = proof["pbo"]["probability"] if proof["pbo"] else math.nan
+    return candidate["metrics"]["deflated_sharpe"] > ASKED.deflated_sharpe and not overfitting >= ASKED.overfitting
+
+
+def _reasons(candidate: dict[str, Any], proof: dict[str, Any], bars_per_year: float) -> list[str]:
+    """Return what speaks for and against the candidate, one sentence each; what is not defined is left out."""
+    parts = [
+        _luck(candidate, proof["trials"]),
+        _track_record(candidate, bars_per_year),
+        _choice(proof["pbo"]),
+        _superior(candidate["name"], proof["spa"]),
+        _pairs([row for row in proof["paired"] if row["strategy"] == candidate["name"]]),
+    ]
+    return [part for part in parts if part is not None]
+
+
+def _luck(candidate: dict[str, Any], trials: dict[str, Any]) -> str | None:
+    metrics = candidate["metrics"]
+    if math.isnan(metrics["deflated_sharpe"]):
+        return None
+    tries = f"{trials['count']} trials in {trials['clusters']} groups" if trials["count"] > 1 else "one trial"
+    return (
+        f"The best of {tries} without skill would show a Sharpe ratio of {number(metrics['deflated_threshold'])}; that "
+        f"{candidate['name']} is better than that has a probability of {percent(metrics['deflated_sharpe'])} (deflated "
+        f"Sharpe ratio; the gate asks for {percent(ASKED.deflated_sharpe, 0)})."
+    )
+
+
+def _track_record(candidate: dict[str, Any], bars_per_year: float) -> str | None:
+    metrics = candidate["metrics"]
+    needed = metrics["least_track_record_bars"]
+    if math.isnan(needed):
+        return None
+    years, have = needed / bars_per_year, metrics["bars"] / bars_per_year
+    verb = "there are" if needed <= metrics["bars"] else "there are only"
+    return f"Telling such a Sharpe ratio from zero takes {number(years, 1)} years; {verb} {number(have, 1)}."
+
+
+def _choice(pbo: dict[str, Any] | None) -> str | None:
+    if pbo is None or math.isnan(pbo["probability"]):
+        return None
+    return (
+        f"Of the {pbo['configurations']} strategies that could be picked, the best on one half of the bars is in the "
+        f"lower half on the others in {percent(pbo['probability'], 0)} of all splits (probability of overfitting)."
+    )
+
+
+def _superior(name: str, spa: dict[str, Any] | None) -> str | None:
+    if spa is None or math.isnan(spa["p_consistent"]):
+        return None
+    beats = "does" if name in spa["superior"] else "does not"
+    chance = f"p = {number(spa['p_consistent'], 3)} (SPA)"
+    return f"That no candidate earns more than {spa['benchmark']} has {chance}; by the stepwise test {name} {beats}."
+
+
+def _pairs(pairs: Sequence[dict[str, Any]]) -> str | None:
+    if not pairs:
+        return None
+    clear = sum(row["p"] < ASKED.paired_p for row in pairs)
+    level = f"at p < {ASKED.paired_p}"
+    return f"Paired bar by bar, its Sharpe ratio is above that of {clear} of {len(pairs)} baselines {level}."
+
+
+def _short(candidate: dict[str, Any]) -> str:
+    few = f"{candidate['metrics']['bars']} scored bars say nothing about {candidate['name']}"
+    return f"{few}: under {FEWEST_BARS} nothing is annualised, and the gate asks for {ASKED.sessions:.0f} sessions."
 
 
 def _without_candidate(strategies: Sequence[dict[str, Any]], best: dict[str, Any] | None) -> str:
