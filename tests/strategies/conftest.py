@@ -8,7 +8,7 @@ import pytest
 
 from tests.panels import intraday, random_panel
 from tradekit.desk.folder import Desk, find_desk
-from tradekit.desk.loader import load_strategy, strategy_names
+from tradekit.desk.loader import load_file, load_strategy, strategy_names
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,9 +24,12 @@ def desk(repository: Path) -> Desk:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test that asks for ``shipped`` once per file in strategies/."""
+    """Run a test that asks for ``shipped`` once per strategy in strategies/."""
     if "shipped" in metafunc.fixturenames:
-        metafunc.parametrize("shipped", strategy_names(find_desk(metafunc.config.rootpath)), indirect=True)
+        desk = find_desk(metafunc.config.rootpath)
+        names = [(name, load_file(name, desk)) for name in strategy_names(desk)]
+        every = [name if len(held) == 1 else f"{name}:{one.strategy.name}" for name, held in names for one in held]
+        metafunc.parametrize("shipped", every, indirect=True)
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import pytest
 from tests.panels import random_panel
 from tradekit.desk.loader import load_strategy
 from tradekit.engine.simulate import simulate
-from tradekit.errors import StrategyError
 from tradekit.market.costs import CostModel
 from tradekit.market.panel import equal_weight_returns
 
@@ -179,49 +178,113 @@ class TestRandomActions:
         assert not np.array_equal(strategy.weights(panel), other, equal_nan=True)
 
 
+class TestTimeSeriesMomentum:
+    def test_holds_all_that_rose_and_nothing_that_fell(self, desk: Desk) -> None:
+        weights = shipped(desk, "time_series_momentum").weights(closes(steady([0.002, 0.001, -0.001, 0.0005], 400)))
+        decided = np.isfinite(weights[:, 0])
+        assert np.unique(weights[decided], axis=0).tolist() == [[0.25, 0.25, 0.0, 0.25]]
+
+    def test_a_rise_is_the_return_of_the_last_year(self, desk: Desk) -> None:
+        rng = np.random.default_rng(8)
+        panel = closes(100.0 * np.exp(np.cumsum(rng.normal(0.0, 0.02, (600, 3)), axis=0)))
+        weights = shipped(desk, "time_series_momentum").weights(panel)
+        decided = np.flatnonzero(np.isfinite(weights[:, 0]))
+        assert len(decided) > 8
+        assert str(panel.timestamps[decided[0]])[8:10] == "01"
+        for t in decided:
+            assert np.array_equal(weights[t] > 0.0, panel.close[t] > panel.close[t - 252])
+
+
+class TestMeanReversion:
+    def test_buys_at_two_deviations_below_and_sells_above_the_average(self, desk: Desk) -> None:
+        import pandas as pd
+
+        rng = np.random.default_rng(12)
+        panel = closes(100.0 * np.exp(np.cumsum(rng.normal(0.0, 0.02, (900, 3)), axis=0)))
+        weights = shipped(desk, "mean_reversion").weights(panel)
+        frame = pd.DataFrame(panel.close)
+        score = ((frame - frame.rolling(60).mean()) / frame.rolling(60).std(ddof=0)).to_numpy()
+        expected = np.where(score <= -2.0, 1.0 / 3.0, np.where(score > 0.0, 0.0, np.nan))
+        assert np.isfinite(expected[score <= -2.0]).sum() > 20
+        assert np.array_equal(weights, expected, equal_nan=True)
+
+
+class TestVolatilityTarget:
+    def test_holds_target_over_volatility(self, desk: Desk) -> None:
+        # Up and down by 2 % in turn: sixty steps deviate by 0.02 sqrt(60 / 59), 32.0 % a year, 2.7 times the 12 %.
+        steps = 0.02 * np.where(np.arange(80) % 2, 1.0, -1.0)
+        panel = closes(np.tile(100.0 * np.cumprod(1.0 + steps)[:, None], (1, 2)))
+        ledger = simulate(shipped(desk, "volatility_target"), panel, FREE)
+        wanted = 0.12 / (0.02 * np.sqrt(60.0 / 59.0) * np.sqrt(252.0))
+        assert set(ledger.orders["decision_bar"]) == {60}
+        assert ledger.orders["requested"] == pytest.approx(0.5 * wanted * 100_000.0 / panel.close[60], rel=1e-9)
+
+    def test_never_borrows_and_trades_only_when_the_band_is_left(self, desk: Desk) -> None:
+        steps = np.where(np.arange(300) % 2, 1.0, -1.0) * np.where(np.arange(300) < 150, 0.002, 0.03)
+        panel = closes(np.asarray(100.0 * np.cumprod(1.0 + steps)[:, None], dtype=np.float64))
+        ledger = simulate(shipped(desk, "volatility_target"), panel, FREE)
+        assert ledger.exposure[100] == pytest.approx(1.0)  # 3 % a year would ask for four times the money
+        assert 0.2 < ledger.exposure[-1] < 0.36  # 47.6 % a year asks for a quarter
+        bars = ledger.orders["decision_bar"]
+        assert bars[0] == 60
+        assert 2 <= len(bars) <= 9
+
+
+class TestFactorRegimes:
+    def test_each_is_kept_and_put_in_order_monthly(self, desk: Desk) -> None:
+        from tradekit.engine.regimes import regime_weights
+
+        panel = closes(steady([0.003, 0.001, -0.001, 0.002], 120))
+        for name in ("LOW_VOL", "RISK_ON", "DEFENSIVE"):
+            weights = shipped(desk, f"factor_regimes:regime_{name.lower()}").weights(panel)
+            decided = np.isfinite(weights[:, 0])
+            assert decided.sum() == 4  # the firsts of February, March, April and May
+            assert np.array_equal(weights[decided], regime_weights(name, panel)[decided])
+
+    def test_all_but_cash_are_shipped(self, desk: Desk) -> None:
+        from tradekit.desk.loader import load_file
+        from tradekit.engine.regimes import REGIMES
+
+        names = [one.strategy.name for one in load_file("factor_regimes", desk)]
+        assert len(REGIMES) == 12
+        assert names == [f"regime_{name.lower()}" for name in REGIMES if name not in ("HOLD", "FULL_CASH")]
+
+
 class TestSupervised:
-    def test_an_example_pairs_a_bar_with_the_return_after_its_fill(self, desk: Desk) -> None:
-        strategy = shipped(desk, "supervised")
-        panel = random_panel(200, 2, seed=4)
-        table, rises, known = strategy._examples(panel)
-        d = 150
-        assert rises[d].tolist() == (panel.open[d + 2] > panel.open[d + 1]).tolist()
-        assert np.array_equal(table[d], strategy.features.compute(panel)[d])
-        assert not known[-2:].any()
-        assert known[-3].all()
-        assert not known[: strategy.lookback - 1].any()
-
-    def test_close_only_data_is_judged_at_the_close(self, desk: Desk) -> None:
-        panel = random_panel(200, 2, seed=4, close_only=True)
-        _, rises, _ = shipped(desk, "supervised")._examples(panel)
-        assert rises[150].tolist() == (panel.close[152] > panel.close[151]).tolist()
-
-    def test_finds_a_planted_edge(self, desk: Desk) -> None:
-        """The bar after the fill goes on in the direction of the decision bar: d up means d+2 up."""
-        rng = np.random.default_rng(3)
-        steps = rng.normal(0.0, 0.01, (1500, 3))
-        for t in range(2, 1500):
-            steps[t] += 0.01 * np.sign(steps[t - 2])
-        panel = closes(100.0 * np.exp(np.cumsum(steps, axis=0)))
-        fitted = replace(shipped(desk, "supervised"), firm=0.1).fit(panel[:1000])
-        weights, test = fitted.weights(panel), slice(1000, 1498)
-        later = panel.close[1002:] / panel.close[1001:-1] - 1.0
-        bought, sold = weights[test] > 0.0, weights[test] == 0.0
-        assert bought.sum() > 20
-        assert sold.sum() > 20
-        assert (later[bought] > 0.0).mean() > 0.75
-        assert (later[sold] < 0.0).mean() > 0.75
-
-    def test_learns_the_same_twice_and_leaves_the_original_alone(self, desk: Desk) -> None:
-        strategy, panel = shipped(desk, "supervised"), random_panel(600, 3, seed=6)
+    @pytest.mark.parametrize("name", ["logistic", "logistic_decile", "boosting", "boosting_decile"])
+    def test_learns_the_same_twice_and_leaves_the_original_alone(self, desk: Desk, name: str) -> None:
+        strategy, panel = shipped(desk, name), random_panel(600, 3, seed=6)
         first, second = strategy.fit(panel[:400]), strategy.fit(panel[:400])
-        assert strategy.model is None
+        assert strategy.fitted is None
         assert np.array_equal(first.weights(panel), second.weights(panel), equal_nan=True)
 
-    def test_must_learn_first(self, desk: Desk) -> None:
-        with pytest.raises(StrategyError, match="nothing learnt yet; run it with backtest --walk-forward"):
-            shipped(desk, "supervised").weights(random_panel(200, 2))
+    def test_thresholds_act_on_the_extremes_and_filters_on_the_top_tenth(self, desk: Desk) -> None:
+        for learner in ("logistic", "boosting"):
+            assert (shipped(desk, learner).sell, shipped(desk, learner).buy) == (0.02, 0.98)
+            decile = shipped(desk, f"{learner}_decile")
+            assert (decile.sell, decile.buy) == (0.5, 0.9)
 
-    def test_too_few_bars_to_learn_from(self, desk: Desk) -> None:
-        with pytest.raises(ValueError, match="20 bars hold no two examples"):
-            shipped(desk, "supervised").fit(random_panel(20, 2))
+
+class TestClassicalPortfolios:
+    @pytest.mark.parametrize("name", ["minimum_variance", "risk_parity", "hierarchical_risk_parity"])
+    def test_weights_are_those_that_skfolio_gives_the_last_year(self, desk: Desk, name: str) -> None:
+        strategy = shipped(desk, name)
+        panel = closes(random_panel(330, 4, seed=3).close)
+        weights = strategy.weights(panel)
+        decided = np.flatnonzero(np.isfinite(weights[:, 0]))
+        assert [str(stamp)[5:10] for stamp in panel.timestamps[decided].astype("M8[D]")] == ["10-01", "11-01"]
+        returns = panel.close[1:] / panel.close[:-1] - 1.0
+        for t in decided:
+            alone = strategy.optimiser.fit(returns[t - 252 : t]).weights_
+            assert weights[t] == pytest.approx(alone, abs=2e-4)
+            assert np.nansum(weights[t]) == pytest.approx(1.0, abs=1e-5)
+
+    def test_weights_of_uncorrelated_symbols_by_hand(self, desk: Desk) -> None:
+        """Uncorrelated, deviations 1 : 2 : 4: minimum variance holds 16 : 4 : 1, risk parity 4 : 2 : 1."""
+        rng = np.random.default_rng(0)
+        shocks = np.linalg.qr(np.column_stack([np.ones(252), rng.normal(size=(252, 3))]))[0][:, 1:]  # no mean either
+        steps = 0.05 * shocks * np.array([1.0, 2.0, 4.0])
+        prices = 100.0 * np.cumprod(np.vstack([np.ones(3), 1.0 + steps]), axis=0)
+        panel = closes(prices, start=str(np.datetime64("2011-01-01") - 252))
+        assert shipped(desk, "minimum_variance").weights(panel)[-1] * 21 == pytest.approx([16, 4, 1], abs=0.05)
+        assert shipped(desk, "risk_parity").weights(panel)[-1] * 7 == pytest.approx([4, 2, 1], abs=0.05)

@@ -98,7 +98,7 @@ def test_each_promise_can_be_broken_and_is_noticed() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["equal_weight", "sma_cross", "momentum", "regime_aware", "supervised", "random_actions"]
+    "name", ["equal_weight", "sma_cross", "momentum", "regime_aware", "boosting", "random_actions"]
 )
 def test_shipped_strategies_keep_it(name: str, repository: Path) -> None:
     class Contract(StrategyContract):

@@ -12,9 +12,9 @@ from tradekit.desk.loader import LoadedStrategy, load_strategies, load_strategy
 from tradekit.desk.specs import BacktestSpec, DataSpec, read_backtest
 from tradekit.engine.audit import audit
 from tradekit.engine.copies import fit
+from tradekit.engine.scenarios import default_scenarios, slippage_scenario
 from tradekit.engine.single_pass import single_pass
 from tradekit.engine.strategy import attempt
-from tradekit.engine.scenarios import default_scenarios, slippage_scenario
 from tradekit.engine.stress import Stress, stress
 from tradekit.engine.walk_forward import WalkForward, walk_forward
 from tradekit.errors import StrategyError

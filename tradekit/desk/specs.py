@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tradekit.desk.toml import read_toml, reject_unknown
-from tradekit.engine.simulate import DEFAULT_CASH
 from tradekit.engine.scenarios import Scenario
+from tradekit.engine.simulate import DEFAULT_CASH
 from tradekit.engine.windows import Windowing
 from tradekit.errors import ConfigError, suggest
 from tradekit.market.costs import CostModel
