@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.worlds import EventStyle, Lockstep, Shares, Sleeves, Table, panel_of, random_case, random_weights
-from tradekit.engine.ledger import Ledger
+from tradekit.engine.ledger import ORDER, Ledger
 from tradekit.engine.simulate import simulate
 from tradekit.engine.strategy import Targets
 from tradekit.errors import StrategyError
@@ -18,6 +19,8 @@ from tradekit.market.costs import CostModel
 from tradekit.market.execution import ExecutionModel
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tradekit.engine.strategy import Portfolios, View
     from tradekit.market.panel import Floats, Panel
 
@@ -195,6 +198,35 @@ def test_without_records_equity_is_the_same() -> None:
         assert np.array_equal(kept.equity, silent.equity)
         assert len(kept.orders) > 0
         assert len(silent.orders) == 0
+
+
+def peak_bytes(work: Callable[[], object]) -> int:
+    """Return the most memory that ``work`` holds at once; what it returns counts."""
+    work()  # compiled, and what the panel computes once is there
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_memory_grows_with_the_output() -> None:
+    """A value for every scenario, bar and symbol would be 41 MB; the output is 2 MB without orders, 10 MB with them."""
+    bars, width, scenarios = 2000, 40, 64
+    panel = rising(bars, width)
+    weights = np.full((bars, width), np.nan)
+    weights[::100] = 0.5 / width
+    costs = [CostModel().shocked(1 + k / 100) for k in range(scenarios)]
+    values = scenarios * bars * 2 * 8
+    records = scenarios * 20 * width * ORDER.itemsize
+    state = scenarios * width * 8 * 20  # what each portfolio holds, waits for and is told of one bar
+    shared = 6 * panel.close.nbytes  # the weights, what a fill costs, and marks by symbol
+    silent = peak_bytes(lambda: simulate(Table(weights), panel, costs, records=False))
+    assert values < silent < values + state + shared
+    kept = peak_bytes(lambda: simulate(Table(weights), panel, costs))
+    assert values + records < kept < values + records + state + shared
+    assert values + state + shared < scenarios * panel.close.nbytes / 5
 
 
 # ------------------------------------------------------------------------------------------------------------- refusals

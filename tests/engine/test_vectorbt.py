@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from tests.worlds import Sleeves, Table, panel_of, random_case
+from tests.worlds import Shares, Sleeves, Table, panel_of, random_case
+from tradekit.engine.ledger import REASONS
 from tradekit.engine.simulate import simulate
 from tradekit.errors import DataError
+from tradekit.market import kernel
 from tradekit.market.costs import CostModel
 
 if TYPE_CHECKING:
     from tradekit.engine.ledger import Ledger
     from tradekit.market.panel import Floats, Panel
 
+RUST = importlib.util.find_spec("vectorbt_rust") is not None
+# Both are named: vectorbt's "auto" takes whichever is installed.
+ENGINES = ["numba", pytest.param("rust", marks=pytest.mark.skipif(not RUST, reason="vectorbt-rust is not installed"))]
 LINEAR = CostModel(commission_bps=10, spread_bps=3, slippage_bps=4, slippage_mode="worst", impact_coefficient=0)
 
 
@@ -30,7 +34,9 @@ def vectorbt() -> Any:
         return pytest.importorskip("vectorbt")
 
 
-def from_orders(vectorbt: Any, panel: Panel, weights: Floats, costs: CostModel, prices: Floats, cash: float) -> Floats:
+def from_orders(
+    vectorbt: Any, engine: str, panel: Panel, weights: Floats, costs: CostModel, prices: Floats, cash: float
+) -> Floats:
     """Return the equity of the same weights as vectorbt simulates them.
 
     It fills a row's order in that row, so the weights move down one bar; ``val_price`` sizes them at the close before.
@@ -49,8 +55,9 @@ def from_orders(vectorbt: Any, panel: Panel, weights: Floats, costs: CostModel, 
         cash_sharing=True,
         group_by=True,
         call_seq="auto",
-        engine="numba",
+        engine=engine,
     )
+    assert portfolio.engine == engine
     return np.asarray(portfolio.value(), dtype=np.float64)
 
 
@@ -67,40 +74,56 @@ def rebalanced(panel: Panel, every: int) -> Floats:
     return weights
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("every", [1, 21])
-def test_linear_costs_equal_vectorbt_on_real_closes(sample: Panel, vectorbt: Any, every: int) -> None:
+def test_linear_costs_equal_vectorbt_on_real_closes(sample: Panel, vectorbt: Any, every: int, engine: str) -> None:
     panel = sample[-2000:]
     weights = rebalanced(panel, every)
     ledger = simulate(Table(weights), panel, LINEAR, cash=1e6)
     assert (len(panel.symbols), len(ledger.equity)) == (20, 2000)
     assert ledger.execution.fills_at(panel) == "close"
     assert (ledger.orders["reason"] == 0).all()
-    expected = from_orders(vectorbt, panel, weights, LINEAR, panel.close, 1e6)
+    expected = from_orders(vectorbt, engine, panel, weights, LINEAR, panel.close, 1e6)
     np.testing.assert_allclose(ledger.equity, expected, rtol=1e-9)
 
 
-def test_linear_costs_equal_vectorbt_at_the_open(sample: Panel, vectorbt: Any) -> None:
+@pytest.mark.parametrize("engine", ENGINES)
+def test_linear_costs_equal_vectorbt_at_the_open(sample: Panel, vectorbt: Any, engine: str) -> None:
     closes = sample.close[-500:]
     opens = closes * np.exp(np.random.default_rng(3).normal(0, 0.01, closes.shape))
     panel = panel_of(opens, closes)
     weights = rebalanced(panel, 1)
     ledger = simulate(Table(weights), panel, LINEAR, cash=1e6)
     assert (ledger.orders["reason"] == 0).all()
-    np.testing.assert_allclose(ledger.equity, from_orders(vectorbt, panel, weights, LINEAR, opens, 1e6), rtol=1e-9)
+    np.testing.assert_allclose(
+        ledger.equity, from_orders(vectorbt, engine, panel, weights, LINEAR, opens, 1e6), rtol=1e-9
+    )
 
 
 # ----------------------------------------------------------------------------------------------------- reading a ledger
 
 
-@settings(max_examples=40)
-@given(st.integers(0, 2**32), st.booleans(), st.sampled_from(["open", "close"]))
-def test_the_portfolio_is_worth_the_ledger(seed: int, sleeves: bool, fill_at: Any) -> None:
-    case = random_case(seed)
-    driver = Sleeves if sleeves else Table
-    execution = dataclasses.replace(case.execution, fill_at=fill_at, allow_short=False)
-    costs = dataclasses.replace(case.costs, borrow_rate_annual=0.0, cash_interest_annual=0.0)
-    weights = np.abs(case.targets) / np.maximum(1.0, np.nansum(np.abs(case.targets), axis=1, keepdims=True))
-    assert_equal_value(simulate(driver(weights), case.panel, costs, execution, case.cash))
+@pytest.mark.parametrize("short", [False, True])
+@pytest.mark.parametrize("driver", [Table, Sleeves, Shares])
+def test_the_portfolio_is_worth_the_ledger(driver: type[Table], short: bool) -> None:
+    """Rejected, partial and cash-limited orders, shorts, whole shares, and each of several scenarios."""
+    reasons, lowest = 0, 0.0
+    for seed in range(25):
+        case = random_case(seed)
+        execution = dataclasses.replace(case.execution, allow_short=short)
+        costs = dataclasses.replace(case.costs, borrow_rate_annual=0.0, cash_interest_annual=0.0)
+        weights = case.targets if short else np.abs(case.targets)
+        weights = weights / np.maximum(1.0, np.nansum(np.abs(weights), axis=1, keepdims=True))
+        targets = case.cash / 50 * weights if driver is Shares else weights
+        scenarios = [costs, costs.shocked(2.0), costs.scaled(0.0)]
+        for ledger in simulate(driver(targets), case.panel, scenarios, execution, case.cash):
+            assert_equal_value(ledger)
+            reasons |= int(np.bitwise_or.reduce(ledger.orders["reason"], initial=0))
+            lowest = min(lowest, ledger.positions.min())
+    assert {kernel.CASH_LIMITED, kernel.PARTICIPATION, kernel.UNTRADABLE} <= {
+        flag for flag in REASONS if reasons & flag
+    }
+    assert bool(lowest < 0.0) == short
 
 
 def assert_equal_value(ledger: Ledger) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,6 +34,34 @@ def test_random_cases(block: int) -> None:
         for driver in (Shares,) if case.are_shares else (Table, Lockstep):
             fast = simulate(driver(case.targets), case.panel, case.costs, case.execution, case.cash)
             assert_same(case, fast, slow, seed)
+
+
+def test_the_random_cases_meet_every_rule_and_term() -> None:
+    """What the cases do not contain, the comparison does not test."""
+    met: Counter[str] = Counter()
+    for seed in range(1000):
+        case = random_case(seed)
+        driver = Shares if case.are_shares else Table
+        ledger = simulate(driver(case.targets), case.panel, case.costs, case.execution, case.cash)
+        filled = ledger.orders[ledger.orders["quantity"] != 0]
+        limited = filled[filled["reason"] & kernel.CASH_LIMITED != 0]
+        least = case.costs.commission_minimum
+        happened = {name: (ledger.orders["reason"] & flag != 0).any() for flag, name in REASONS.items()}
+        happened |= {term: (filled[term] > 0).any() for term in TERMS}
+        happened |= {
+            "borrow": ledger.borrow_paid > 0,
+            "interest": ledger.interest_earned > 0,
+            "short": (ledger.positions < 0).any(),
+            "from long to short": (ledger.positions[1:] * ledger.positions[:-1] < 0).any(),
+            "latency": case.execution.latency_bars > 0 and len(filled),
+            "whole shares": not case.execution.fractional and len(filled),
+            "sampled slippage": case.costs.slippage_mode == "sampled" and (filled["slippage"] > 0).any(),
+            "minimum commission": least > 0 and np.isclose(filled["commission"], least).any(),
+            f"cash short, impact on {case.costs.impact_basis}": (limited["impact"] > 0).any(),
+        }
+        met.update(name for name, so in happened.items() if so)
+    assert met.keys() == set(happened) | {"cash short, impact on adv", "cash short, impact on equity"}
+    assert min(count for name, count in met.items() if name != "ruined") >= 40
 
 
 def assert_same(case: Case, fast: Ledger, slow: Result, seed: int) -> None:
