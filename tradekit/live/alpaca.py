@@ -32,7 +32,15 @@ from tradekit.live.broker import (
     Ticket,
 )
 from tradekit.live.times import parse_utc, timeframe, utc_text
-from tradekit.live.transport import MARKET_DATA, PAPER_TRADING, TIMEOUT_SECONDS, demand_allowed, guard, scrub
+from tradekit.live.transport import (
+    MARKET_DATA,
+    PAPER_TRADING,
+    TIMEOUT_SECONDS,
+    Redirected,
+    demand_allowed,
+    guard,
+    scrub,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -65,6 +73,8 @@ class _Caller:
             return call()
         except APIError as error:
             raise self._refusal(what, error) from None
+        except Redirected as error:
+            raise BrokerUncertain(f"{what}: {error}") from None
         except RequestException as error:
             raise BrokerUncertain(f"{what}: no answer from {self._host} ({type(error).__name__})") from None
         except (AttributeError, KeyError, TypeError, ValueError, InvalidOperation) as error:

@@ -265,11 +265,12 @@ class Follower:
             one = self._open[key]
             gained = (order.filled - one.filled) * one.sign
             expected[one.intent.symbol] = expected.get(one.intent.symbol, ZERO) + gained
+        pairs = [(s, positions.get(s, ZERO), expected.get(s, ZERO)) for s in sorted({*positions, *expected})]
         return [
-            f"{symbol}: the broker holds {positions.get(symbol, ZERO).normalize():f} shares, "
-            f"the session's own orders make it {expected.get(symbol, ZERO).normalize():f}"
-            for symbol in sorted({*positions, *expected})
-            if positions.get(symbol, ZERO) != expected.get(symbol, ZERO)
+            f"{symbol}: the broker holds {held.normalize():f} shares, the session's own orders make it "
+            f"{own.normalize():f}{_split(held, own)}"
+            for symbol, held, own in pairs
+            if held != own
         ]
 
     def _record(self, batch: Batch, bar: str, key: str, order: BrokerOrder) -> None:
@@ -303,6 +304,15 @@ class Follower:
             "duplicate_orders": sum(order.id not in self._order_ids for order in mine),
             "unresolved_orders": len(self._open),
         }
+
+
+def _split(held: Decimal, own: Decimal) -> str:
+    """Say so when the two quantities are what a split would make of each other."""
+    if not held or not own or (held > 0) != (own > 0):
+        return ""
+    ratio = (max(held, own, key=abs) / min(held, own, key=abs)).normalize()
+    whole = ratio == ratio.to_integral_value()
+    return f" (exactly {ratio:f} to 1: a split? a new session begins with what the account holds)" if whole else ""
 
 
 def _fill_body(one: Following, order: BrokerOrder) -> dict[str, Any]:

@@ -110,13 +110,14 @@ class MarketClock:
         """Return the session's first bar; those before it are history."""
         return self._moment(0)
 
-    def advance(self, to: int) -> Moment:
-        """Return bar ``to`` once its data can be had; at once when that is long past."""
+    def advance(self, to: int, between: Callable[[], None] = lambda: None) -> Moment:
+        """Return bar ``to`` once its data can be had, at once when that is past; ``between`` is called meanwhile."""
         due = self._table.closes[to] + np.timedelta64(round(self._delay * 1e9), "ns")
         while True:
             left = float((due - self._clock().now) / SECOND)
             if left <= 0:
                 return self._moment(to)
+            between()
             self._again.pause(min(left, self._poll))
 
     def announce(self, to: int) -> str:

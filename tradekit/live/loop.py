@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from tradekit.live.patience import Persistence
     from tradekit.live.shadow import ModelFill, Placed
     from tradekit.live.spec import SessionSpec
+    from tradekit.live.stream import Hints
     from tradekit.live.switch import KillSwitch
     from tradekit.live.tape import Bar, Contract, Feed
 
@@ -57,8 +58,8 @@ class Ticker(Protocol):
     def moment(self) -> Moment:
         """Return the last bar that has closed."""
 
-    def advance(self, to: int) -> Moment:
-        """Return bar ``to`` once it has closed; wait until then."""
+    def advance(self, to: int, between: Callable[[], None] = lambda: None) -> Moment:
+        """Return bar ``to`` once it has closed; wait until then, and call ``between`` now and then."""
 
     def announce(self, to: int) -> str:
         """Return when bar ``to`` closes, in words."""
@@ -82,6 +83,7 @@ class Links:
         feed, ticker: bars, and when they close.
         persistence: repeats what went unanswered.
         switch: the kill switch of the desk.
+        hints: trade updates while a bar is waited for; None where nothing happens between two bars.
     """
 
     broker: Broker | None
@@ -89,6 +91,7 @@ class Links:
     ticker: Ticker
     persistence: Persistence
     switch: KillSwitch
+    hints: Hints | None = None
 
 
 @dataclass(frozen=True)
@@ -171,7 +174,7 @@ class Session:
                 for done in range(self._replay_journal(), self._bars):
                     self._pause_asked()
                     self._tell(done, "waiting for the next bar")
-                    self._live(self._links.ticker.advance(self._first_bar + done))
+                    self._live(self._links.ticker.advance(self._first_bar + done, self._listen))
             except Killed as killed:
                 self._wind_down(str(killed))
                 raise
@@ -291,6 +294,12 @@ class Session:
         if self._links.ticker.always_trades and not bar.tradable.any():
             raise BrokerUncertain(f"no bar of any symbol yet for {bar_text(bar.timestamp, self._daily)}")
         return bar
+
+    def _listen(self) -> None:
+        """Look at the account when something was heard of it between two bars."""
+        hints = self._links.hints
+        if hints is not None and hasattr(self, "_text") and hints.due():
+            self._halt_on(self._guard(lambda: self._follower.check(self._text)))
 
     def _see(self, bar: Bar) -> None:
         self._tape.append(bar)

@@ -12,6 +12,8 @@ from tradekit.live.times import parse_utc
 from tradekit.live.transport import demand_allowed, guard
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
 
 
@@ -39,8 +41,9 @@ class Replay:
         """Return where the replay stands."""
         return _moment(self.state())
 
-    def advance(self, to: int) -> Moment:
-        """Move to the close of bar ``to``; being there already is fine."""
+    def advance(self, to: int, between: Callable[[], None] = lambda: None) -> Moment:
+        """Move to the close of bar ``to``; being there already is fine. Nothing happens in ``between``."""
+        del between
         return _moment(self._ask("POST", "/exchange/advance", {"to": to}))
 
     def announce(self, to: int) -> str:

@@ -21,6 +21,7 @@ from tradekit.live.patience import PatientBroker, Persistence
 from tradekit.live.replay import Replay
 from tradekit.live.report import session_report
 from tradekit.live.shadow import sleeves_of
+from tradekit.live.stream import Hints
 from tradekit.live.switch import KillSwitch, StopRequest
 from tradekit.live.tape import Contract, Feed
 from tradekit.live.transport import MARKET_DATA, PAPER_TRADING
@@ -179,7 +180,8 @@ def _paper(
     timetable = Timetable.of(first, spec.frequency, contract.bar_seconds, spec.bars)
     connection = spec.connection
     hours = MarketClock(timetable, broker.clock, persistence, connection.delay_seconds, connection.poll_seconds)
-    return contract, Links(broker, Feed(bars, contract), hours, persistence, switch)
+    hints = stack.enter_context(Hints(*keys, trading))
+    return contract, Links(broker, Feed(bars, contract), hours, persistence, switch, hints)
 
 
 def paper_contract(spec: SessionSpec) -> Contract:

@@ -6,6 +6,7 @@ import ipaddress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from requests import RequestException
 from requests.adapters import HTTPAdapter
 
 from tradekit.errors import BrokerError
@@ -50,6 +51,10 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
+class Redirected(RequestException):
+    """The answer was a redirect. What was asked may or may not have been done."""
+
+
 class GuardedAdapter(HTTPAdapter):
     """Checks the host of every single request, redirects included, and gives each a time-out."""
 
@@ -66,13 +71,13 @@ class GuardedAdapter(HTTPAdapter):
         cert: Any = None,
         proxies: dict[str, str] | None = None,
     ) -> Response:
-        """Send to an allowed host only; raise BrokerError on a redirect."""
+        """Send to an allowed host only; raise Redirected on a redirect."""
         demand_allowed(request.url or "")
         response = super().send(request, stream, timeout or self._timeout, verify, cert, proxies)
         if 300 <= response.status_code < 400:
             response.close()
             host = urlsplit(request.url or "").hostname
-            raise BrokerError(f"{host} answered with a redirect ({response.status_code}), which is never followed")
+            raise Redirected(f"{host} answered with a redirect ({response.status_code}), which is never followed")
         return response
 
 
