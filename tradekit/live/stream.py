@@ -1,7 +1,7 @@
 """Trade updates as hints. A message says that something happened to an order; what it was is asked over REST.
 
 The stream forgets what it sent before a reconnect, repeats itself, mixes up its order, and can stay open and mute. So
-no number is taken from it: a hint brings the next look at the account forward, and without hints one looks all the same.
+no number is taken from it: a hint brings the next look at the account forward, and without one it comes all the same.
 """
 
 from __future__ import annotations
