@@ -44,11 +44,34 @@ def test_what_it_derives_by_hand() -> None:
     assert ledger.cash.tolist() == pytest.approx([1000, 1000 - spent, 1000 - spent + got, 1000 - spent + got])
     assert ledger.equity[-1] == pytest.approx(1000 - spent + got + 6 * 12 + 5 * 20)
     assert ledger.total_cost == pytest.approx(spent - 200 + 48 - got)
+    assert ledger.cost_by_term == pytest.approx(
+        {
+            "commission": 0.1002 * 2 + 0.001 * 48 * 0.998,
+            "spread": 0.248,
+            "slippage": 0.248,
+            "impact": 0,
+            "regulatory": 0,
+            "borrow": 0,
+        }
+    )
+    assert ledger.turnover.tolist() == pytest.approx([0, 0.2, 48 / ledger.equity[1], 0])
+    assert len(ledger.rejected) == len(ledger.partial) == 0
     assert ledger.total_return == pytest.approx(ledger.equity[-1] / 1000 - 1)
     assert ledger.returns.tolist() == pytest.approx((ledger.equity[1:] / ledger.equity[:-1] - 1).tolist())
     assert ledger.exposure[2] == pytest.approx((6 * 12 + 5 * 20) / ledger.equity[2])
     assert ledger.costs.dtype.names == ("commission", "spread", "slippage", "impact", "regulatory")
     assert len(ledger.costs) == len(ledger.orders) == 3
+
+
+def test_what_was_refused_whole_or_in_part() -> None:
+    """99 of 100 A are paid for; a sale of 5 B that nobody holds is refused; 4 of 99.5 A are truncated, not refused."""
+    asked = np.array([[100.0, 0.0], [-4.5, -5.0], [0.0, 0.0]])
+    panel = panel_of(np.full((3, 2), 10.0), np.full((3, 2), 10.0))
+    ledger = simulate(Shares(asked), panel, FREE, ExecutionModel(fractional=False), cash=999)
+    (part,), (none,) = ledger.partial, ledger.rejected
+    assert (part["requested"], part["quantity"], reason_text(int(part["reason"]))) == (100, 99, "cash_limited")
+    assert (none["requested"], none["quantity"], reason_text(int(none["reason"]))) == (-5, 0, "long_only")
+    assert len(ledger.orders) == 3
 
 
 def test_frames_speak_in_words() -> None:
@@ -57,7 +80,7 @@ def test_frames_speak_in_words() -> None:
     assert frame["reason"].tolist() == ["filled"] * 3
     assert frame["filled"].dt.strftime("%Y-%m-%d").tolist() == ["2024-01-02", "2024-01-02", "2024-01-03"]
     equity = small().equity_frame()
-    assert equity.columns.tolist() == ["equity", "cash", "exposure"]
+    assert equity.columns.tolist() == ["equity", "cash", "exposure", "turnover"]
     assert len(equity) == 4
 
 
@@ -189,6 +212,16 @@ def test_other_data_is_the_first_cause() -> None:
     panel = dataclasses.replace(ledger.panel, close=close)
     other = dataclasses.replace(ledger, panel=panel, equity=ledger.equity + np.array([0, 0, 5, 0]))
     assert told(ledger, other) == "bar 2, 2024-01-03: close of B is 20.0 in one and 21.0 in the other"
+
+
+def test_a_wider_spread_is_data_too(tmp_path: Path) -> None:
+    ledger = small()
+    panel = dataclasses.replace(ledger.panel, spread_multiple=np.array([1.0, 1.0, 5.0, 1.0]))
+    other = simulate(Shares(np.array([[10.0, 5.0], [-4.0, 0.0], [0.0, 0.0], [0.0, 0.0]])), panel, TENTHS, cash=1000)
+    assert told(ledger, other) == "bar 2, 2024-01-03: spread_multiple is 1.0 in one and 5.0 in the other"
+    assert content_hash(ledger) != content_hash(other)
+    save_ledger(other, tmp_path)
+    assert first_difference(load_ledger(tmp_path), other) is None
 
 
 def test_a_tolerance_forgives_rounding_only() -> None:

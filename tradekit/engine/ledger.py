@@ -111,9 +111,26 @@ class Ledger:
         return self.equity[1:] / self.equity[:-1] - 1.0
 
     @cached_property
+    def cost_by_term(self) -> dict[str, float]:
+        """Dollars over the run, by term of the cost model, borrow last."""
+        return {term: float(self.orders[term].sum()) for term in TERMS} | {"borrow": self.borrow_paid}
+
+    @cached_property
     def total_cost(self) -> float:
         """Dollars of all cost terms, borrow included."""
-        return float(sum(self.orders[term].sum() for term in TERMS)) + self.borrow_paid
+        return sum(self.cost_by_term.values())
+
+    @property
+    def rejected(self) -> NDArray[np.void]:
+        """Records of the orders of which nothing was filled; ``reason_text`` of their reason says why."""
+        rows: NDArray[np.void] = self.orders[self.orders["quantity"] == 0.0]
+        return rows
+
+    @property
+    def partial(self) -> NDArray[np.void]:
+        """Records of the orders of which a part was filled and the rest refused; truncation to lots refuses nothing."""
+        rows: NDArray[np.void] = self.orders[(self.orders["quantity"] != 0.0) & (self.orders["reason"] != 0)]
+        return rows
 
     @cached_property
     def positions(self) -> Floats:
@@ -130,6 +147,11 @@ class Ledger:
         filled = self.orders[self.orders["quantity"] != 0.0]
         np.add.at(dollars, filled["fill_bar"], np.abs(filled["quantity"]) * filled["reference"])
         return dollars
+
+    @cached_property
+    def turnover(self) -> Floats:
+        """(T,) dollars traded in each bar as a fraction of the equity of the close before; 0 in the first."""
+        return np.append(0.0, self.traded[1:] / self.equity[:-1])
 
     @cached_property
     def exposure(self) -> Floats:
@@ -151,10 +173,10 @@ class Ledger:
         return pd.DataFrame(columns)
 
     def equity_frame(self) -> pd.DataFrame:
-        """Return equity, cash and exposure as a DataFrame indexed by timestamp."""
+        """Return equity, cash, exposure and turnover as a DataFrame indexed by timestamp."""
         import pandas as pd
 
-        columns = {"equity": self.equity, "cash": self.cash, "exposure": self.exposure}
+        columns = {name: getattr(self, name) for name in ("equity", "cash", "exposure", "turnover")}
         return pd.DataFrame(columns, index=pd.DatetimeIndex(self.timestamps, name="timestamp"))
 
     def to_vectorbt(self) -> Any:

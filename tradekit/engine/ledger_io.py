@@ -101,6 +101,8 @@ def _columns(ledger: Ledger) -> Iterator[tuple[str, NDArray[Any]]]:
     yield "benchmark", panel.benchmark_returns
     yield "equity", ledger.equity
     yield "cash", ledger.cash
+    if panel.spread_multiple is not None:
+        yield "spread_multiple", panel.spread_multiple
     arrays = {name: getattr(panel, name) for name in FIELDS if name in panel.columns}
     arrays["tradable"] = panel.tradable
     if ledger.sleeve_equity is not None:
@@ -157,6 +159,7 @@ def _assembled(bars: pa.Table, orders: pa.Table, extras: pa.Table, about: dict[s
         columns=frozenset(about["columns"]),
         frequency=about["frequency"],
         source=about["source"],
+        spread_multiple=bars["spread_multiple"].to_numpy().copy() if "spread_multiple" in bars.column_names else None,
     )
     table = np.zeros(orders.num_rows, ORDER)
     for name in ORDER.names or ():
@@ -240,9 +243,15 @@ def _differences(left: Ledger, right: Ledger, bars: int, tolerance: float) -> It
     for name in (*FIELDS, "tradable"):
         one, other = getattr(left.panel, name)[:bars], getattr(right.panel, name)[:bars]
         yield _unlike(name, one, other, 0.0, left.symbols)
+    yield _unlike("spread_multiple", _wide(left.panel)[:bars], _wide(right.panel)[:bars], 0.0)
     yield _unlike_orders(left, right, bars, tolerance)
     yield _unlike("cash", left.cash[:bars], right.cash[:bars], tolerance)
     yield _unlike("equity", left.equity[:bars], right.equity[:bars], tolerance)
+
+
+def _wide(panel: Panel) -> NDArray[np.float64]:
+    """Return (T,) what every bar multiplies the spread by."""
+    return np.ones(len(panel)) if panel.spread_multiple is None else panel.spread_multiple
 
 
 def _unlike(
