@@ -36,8 +36,6 @@ Progress = Callable[[int, int, dict[str, Any]], None]
 Sink = Callable[[dict[str, Any]], None]
 
 FINISHED, STOPPED_EARLY, HALTED, INTERRUPTED = "finished", "stopped early", "halted", "interrupted"
-# Figures of the newest update that are told with the progress.
-_TOLD = ("entropy", "executed_entropy")
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ class Place(NamedTuple):
 
     Attributes:
         folder: of the checkpoints.
-        progress: called with (steps done, in all, newest figures) after every step.
+        progress: called with (steps done, in all, newest figures by their name in the metrics) after every step.
         stop: asked after every update whether the run is to be put away.
     """
 
@@ -98,7 +96,7 @@ class Training:
         self._ended: tuple[str, str] | None = None
         self.rows: list[dict[str, Any]] = []
         self._next_judgement, self._next_checkpoint = recipe.validation.every, recipe.checkpoints.every
-        self._newest: dict[str, Any] = dict.fromkeys((*_TOLD, "validation_sharpe"), math.nan)
+        self._newest: dict[str, Any] = {}
         self._seconds, self._since = 0.0, time.perf_counter()
         self.model.begin(self._total)
 
@@ -148,6 +146,7 @@ class Training:
         self._guard(row, diagnose(statistics))
         last = self._ended is not None or step >= self._total
         rank = self._judge(row) if last or step >= self._next_judgement else None
+        self._newest = {**self._newest, **row}
         for sink in sinks:
             sink(row)
         stop = not last and self._ended is None and self.place.stop is not None and self.place.stop()
@@ -200,12 +199,8 @@ class Training:
         return self._seconds
 
     def _tell(self, step: int) -> None:
-        if self.place.progress is None:
-            return
-        if self.rows:
-            last = self.rows[-1]
-            self._newest |= {name: last[name] for name in (*_TOLD, "validation_sharpe") if name in last}
-        self.place.progress(min(step, self._total), self._total, self._newest)
+        if self.place.progress is not None:
+            self.place.progress(min(step, self._total), self._total, self._newest)
 
     # ------------------------------------------------------------------------------------------------------- state
 

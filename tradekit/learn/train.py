@@ -124,7 +124,7 @@ def train_policy(
         from tradekit.market.sources import load_panel
 
         panel = load_panel(recipe.data.source)
-        loaded_from = {"spec": recipe.data.source}
+        loaded_from = {"source": recipe.data.source}
     if end is not None:
         recipe = replace(recipe, data=replace(recipe.data, source=panel.source, end=end))
     split_bars(recipe, panel, feature_spec(recipe, panel))  # refuse before a folder is made
@@ -383,6 +383,7 @@ def _metrics(outcome: Outcome, best: Judgement) -> dict[str, Any]:
         "validation_total_return": best.ledger.total_return,
         "validation_cost": best.ledger.total_cost,
         **best.statistics.to_dict(),
+        "alarms": [one["said"] for one in outcome.alarms.values()],
     }
     metrics: dict[str, Any] = plain(said)
     return metrics
