@@ -8,16 +8,22 @@ import pytest
 
 from tests.panels import BuyOnce, Table, random_panel
 from tradekit.engine.break_even import MULTIPLES, multiples_of
-from tradekit.engine.scenarios import KINDS, Scenario, default_scenarios
+from tradekit.engine.paths import paths
+from tradekit.engine.scenarios import SHIPPED, Scenario
 from tradekit.engine.simulate import simulate
 from tradekit.engine.stress import stress
 from tradekit.engine.walk_forward import walk_forward
 from tradekit.engine.windows import Windowing
+from tradekit.engine.worlds import Span, worlds
 from tradekit.errors import ConfigError
+from tradekit.evidence.measures import max_drawdown
 from tradekit.market.costs import CostModel
 from tradekit.market.execution import ExecutionModel
+from tradekit.market.sources import load_panel
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tradekit.market.panel import Floats, Panel
 
 WINDOWS = Windowing(train_sessions=50, test_sessions=20)
@@ -52,7 +58,7 @@ def test_a_replay_is_learnt_just_before_and_judged_on_its_dates() -> None:
     start, end = str(panel.timestamps[100])[:10], str(panel.timestamps[139])[:10]
     cell = stress(BuyOnce(), panel, [Scenario("fall", "replay", start=start, end=end)], WINDOWS).cells[0]
     assert cell.ledger is not None
-    by_hand = simulate(BuyOnce(), panel[100:140])
+    by_hand = simulate(BuyOnce(), panel[99:140])  # the first order fills in bar 100
     np.testing.assert_array_equal(cell.ledger.equity, by_hand.equity)
 
 
@@ -65,7 +71,7 @@ def test_a_replay_may_reach_back_beyond_the_bars_that_are_walked() -> None:
     assert base is not None
     assert fall is not None
     assert base.timestamps[0] == panel.timestamps[200]
-    np.testing.assert_array_equal(fall.equity, simulate(BuyOnce(), panel[80:100]).equity)
+    np.testing.assert_array_equal(fall.equity, simulate(BuyOnce(), panel[79:100]).equity)
 
 
 @pytest.mark.parametrize(
@@ -107,30 +113,6 @@ def test_break_even_lies_where_the_edge_dies() -> None:
     assert result.break_even["churn"]["over_buy_and_hold"] == 0.0
     assert result.break_even["buy_and_hold"] == {"over_cash": None, "over_buy_and_hold": None}
     assert MULTIPLES[-1] == 30.0
-
-
-def test_default_scenarios_have_every_kind() -> None:
-    scenarios = default_scenarios(slippage_shock=1.5)
-    assert scenarios[0].kind == "base"
-    assert scenarios[1].name == "slippage x1.5"
-    assert scenarios[1].costs(CostModel()) == CostModel().shocked(1.5)
-    assert {s.kind for s in scenarios} == set(KINDS)
-    assert sum(s.kind == "replay" for s in scenarios) == 4
-
-
-@pytest.mark.parametrize(
-    ("settings", "word"),
-    [
-        ({"name": "a", "kind": "cost"}, "choose base, costs"),
-        ({"name": "a", "kind": "costs", "cost_shok": 2}, "did you mean cost_shock"),
-        ({"name": "a", "kind": "costs", "cost_shock": -1}, "0 or more"),
-        ({"name": "a", "kind": "replay", "start": "2020-01-01"}, "kind 'replay' needs end"),
-        ({"kind": "base"}, "lacks 'name'"),
-    ],
-)
-def test_a_bad_scenario_is_named(settings: dict[str, object], word: str) -> None:
-    with pytest.raises(ConfigError, match=word):
-        Scenario.from_dict(settings)
 
 
 def test_two_scenarios_of_one_name_are_refused() -> None:
@@ -183,4 +165,125 @@ def test_a_replay_leaves_out_what_is_purged_and_reaches_back_when_anchored() -> 
     windowing = Windowing(train_sessions=50, test_sessions=20, purge_sessions=3, embargo_sessions=2, anchored=True)
     setup = [Scenario("fall", "replay", start=start, end=end)]
     stress(Looks(0.1), panel, setup, windowing)
-    assert seen[-1] == (panel.timestamps[0], panel.timestamps[94])
+    assert seen[-1] == (panel.timestamps[0], panel.timestamps[93])
+
+
+@pytest.mark.parametrize(("name", "fall"), [("COVID 2020", 0.337), ("bear 2022", 0.245)])
+def test_spy_falls_as_it_fell(shared_data: Path, name: str, fall: float) -> None:
+    """Adjusted closes from 2020-02-19 to 2020-03-23, and from 2022-01-03 to 2022-10-12."""
+    panel = load_panel(str(shared_data / "daily_core_adj"), ["SPY"])
+    scenarios = [one for one in SHIPPED if one.name == name]
+    result = stress(BuyOnce(), panel, scenarios, costs=CostModel.preset("free"))
+    ledger = result.cells[0].ledger
+    assert ledger is not None
+    assert max_drawdown(ledger.equity) == pytest.approx(fall, abs=0.0005)
+
+
+def test_all_draws_run_and_the_median_one_is_shown() -> None:
+    panel = random_panel(130, 3)
+    scenario = Scenario("paths", "bootstrap", draws=5, bars=40, block_sessions=5)
+    cell = stress(BuyOnce(), panel, [scenario], WINDOWS).cells[0]
+    assert cell.ledger is not None
+    assert cell.draws is not None
+    window = Windowing.cut(WINDOWS, panel)[0]
+    worlds = list(paths(scenario, panel, Span(window.test_start, len(panel))))
+    alone = [simulate(BuyOnce(), world, start=window.test_start) for world in worlds]
+    assert cell.draws.total_return == pytest.approx([one.total_return for one in alone], rel=1e-12)
+    assert cell.draws.max_drawdown == pytest.approx([max_drawdown(one.equity) for one in alone], rel=1e-12)
+    assert cell.ledger.total_return == pytest.approx(sorted(one.total_return for one in alone)[2], rel=1e-12)
+    assert len(cell.ledger.orders) == 3
+
+
+def test_learners_meet_other_worlds_with_what_they_learnt_in_this_one() -> None:
+    """Fits see the train slices as they were; a path keeps the first of them."""
+    seen: list[float] = []
+
+    class Learns(Table):
+        learnt = 0.0
+
+        def fit(self, train: Panel) -> Learns:
+            seen.append(float(train.close.sum()))
+            return Learns(self.weight, self.name).told(float(train.close.sum()))
+
+        def told(self, learnt: float) -> Learns:
+            self.learnt = learnt
+            return self
+
+        def weights(self, panel: Panel) -> Floats:
+            asked.append(self.learnt)
+            return super().weights(panel)
+
+    asked: list[float] = []
+    panel = random_panel(130, 3)
+    fits = [float(panel[w.train_start : w.train_stop].close.sum()) for w in WINDOWS.cut(panel)]
+    worlds = [Scenario("gap", "gap", size=-0.2), Scenario("wild", "volatility", factor=2.0)]
+    stress(Learns(0.2), panel, worlds, WINDOWS)
+    assert seen == fits
+    seen.clear()
+    asked.clear()
+    stress(Learns(0.2), panel, [Scenario("paths", "bootstrap", bars=30)], WINDOWS)
+    assert asked[-1] in fits
+    assert asked.count(fits[0]) == 2  # the walk-forward's first window, and the path
+
+
+def test_the_same_seed_gives_the_same_result_and_another_does_not() -> None:
+    panel = random_panel(300, 3)
+
+    def run(seed: int) -> list[Floats]:
+        drawn = [
+            Scenario("gap", "gap", size=-0.1, seed=seed),
+            Scenario("crash", "crash", size=-0.1, seed=seed),
+            Scenario("holes", "missing", share=0.1, seed=seed),
+            Scenario("stuck", "stale", share=0.1, seed=seed),
+            Scenario("blocks", "bootstrap", bars=100, draws=2, seed=seed),
+            Scenario("shocks", "garch", bars=100, draws=2, seed=seed),
+        ]
+        ledgers = [cell.ledger for cell in stress(Table(0.2), panel, drawn, WINDOWS).cells]
+        return [ledger.equity for ledger in ledgers if ledger is not None]
+
+    one, same, other = run(0), run(0), run(1)
+    assert len(one) == 6
+    assert all(np.array_equal(a, b) for a, b in zip(one, same, strict=True))
+    assert not any(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_too_few_bars_for_a_model_are_a_reason() -> None:
+    cell = stress(Table(0.2), random_panel(90, 2), [Scenario("paths", "garch", bars=30)], Windowing(20, 100)).cells[0]
+    assert cell.skipped == "random: 69 judged bars are too few for GARCH; give 100 or more"
+
+
+def test_what_the_data_lacks_is_skipped_by_name() -> None:
+    scenarios = [Scenario("base", "base"), Scenario("thin", "participation", max_participation=0.01)]
+    result = stress(Table(0.2), random_panel(130, 2, close_only=True), scenarios, WINDOWS)
+    assert result.cell("table", "base").ledger is not None
+    assert result.cell("table", "thin").skipped == (
+        "random: max_participation needs volume, which this data does not have"
+    )
+
+
+def test_a_wider_spread_is_paid_where_it_is_wide_and_decisions_stay() -> None:
+    panel = random_panel(130, 2)
+    wide = Scenario("wide", "spread", spread_multiple=10.0, share=0.2)
+    result = stress(Table(0.2), panel, [Scenario("base", "base"), wide], WINDOWS)
+    base, cell = (result.cell("table", name).ledger for name in ("base", "wide"))
+    assert base is not None
+    assert cell is not None
+    assert np.array_equal(base.orders["decision_bar"], cell.orders["decision_bar"])
+    multiple = next(worlds(wide, panel, Span(50, 130))).spread_multiple
+    assert multiple is not None
+    paid = cell.orders["spread"] / (np.abs(cell.orders["quantity"]) * cell.orders["reference"]) / 2e-4
+    assert paid == pytest.approx(multiple[50:][cell.orders["fill_bar"]], rel=1e-9)
+    assert (multiple == 10.0).sum() == 16  # a fifth of 79 bars
+
+
+def test_a_strategy_that_a_world_breaks_is_skipped_there_alone() -> None:
+    class Fragile(Table):
+        def weights(self, panel: Panel) -> Floats:
+            if np.isnan(panel.close).any():
+                raise FloatingPointError("a hole")
+            return super().weights(panel)
+
+    scenarios = [Scenario("base", "base"), Scenario("holes", "missing", share=0.2)]
+    result = stress(Fragile(0.2), random_panel(130, 2), scenarios, WINDOWS)
+    assert result.cell("table", "base").ledger is not None
+    assert "FloatingPointError: a hole" in str(result.cell("table", "holes").skipped)

@@ -112,8 +112,10 @@ class Scenario:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
+        if self.kind not in list(KINDS):
             raise ConfigError(f"scenario {self.name!r}: kind is {self.kind!r}; choose {', '.join(KINDS)}")
+        if not (isinstance(self.name, str) and self.name and isinstance(self.description, str)):
+            raise ConfigError(f"scenario {self.name!r}: name and description are text; write them in quotes")
         keys = KINDS[self.kind]
         for item in fields(self):
             value = getattr(self, item.name)

@@ -299,12 +299,17 @@ def _elsewhere(prepared: Prepared, scenario: Scenario, setup: Setup) -> Cell:
 
 def _run_in(panel: Panel, prepared: Prepared, setup: Setup, *, records: bool) -> Ledger | str:
     """Return what a fitted strategy makes of ``panel``, or why it cannot: it failed in more windows than before."""
-    here = decided(prepared, panel, setup.windowing, setup.execution)
+    here, failure = attempt(partial(decided, prepared, panel, setup.windowing, setup.execution))
+    if failure is not None:
+        return f"it raised {failure}"
     new = [now for before, now in zip(prepared.failures, here.failures, strict=True) if now and not before]
     failed = new or here.failures
     if new or all(failed):
         return f"it failed in {len(failed)} of {len(here.windows)} windows: {failed[0]}"
-    return here.run(panel, [setup.costs], setup.execution, setup.cash, records=records)[0]
+    ledgers, failure = attempt(
+        partial(here.run, panel, [setup.costs], setup.execution, setup.cash, records=records),
+    )
+    return f"it raised {failure}" if ledgers is None else ledgers[0]
 
 
 def _first_fit(prepared: Prepared, stop: int) -> Prepared:
@@ -323,33 +328,44 @@ def _draws(equities: Sequence[Floats], bars_per_year: float) -> Draws:
 
 
 def _replay(strategy: AnyStrategy, scenario: Scenario, setup: Setup) -> Cell:
-    panel = setup.history
+    """Fit a strategy on the train slice before the replay's dates and run it through them."""
+    panel, window = setup.history, _replayed(scenario, setup)
 
     def skip(why: str) -> Cell:
         return Cell(strategy.name, scenario.name, None, skipped=why)
 
-    try:
-        covered = panel.between(scenario.start, scenario.end)
-    except DataError:
-        return skip(f"the data covers {panel.span}")
-    first = int(np.searchsorted(panel.timestamps, covered.timestamps[0]))
-    last = first + len(covered)
-    windowing = setup.windowing
-    session = panel.sessions[first] - windowing.train_sessions
-    starts_late = panel.timestamps[0].astype("M8[D]") > np.datetime64(scenario.start, "D")
-    if session < 0 or starts_late or len(covered) < 3:
-        return skip(f"too little data before {scenario.start} to train on; the data covers {panel.span}")
-    if panel.timestamps[-1].astype("M8[D]") < np.datetime64(scenario.end, "D") - np.timedelta64(7, "D"):
-        return skip(f"the data covers {panel.span}")
-    begin = 0 if windowing.anchored else int(np.searchsorted(panel.sessions, session))
-    learnt = panel.sessions[first] - windowing.purge_sessions - windowing.embargo_sessions
-    window = Window(begin, int(np.searchsorted(panel.sessions, learnt)), first, last)
+    if isinstance(window, str):
+        return skip(window)
     seen = getattr(strategy, "seen_end", None)
-    if seen is not None and panel.timestamps[first] <= seen:
+    if seen is not None and panel.timestamps[window.test_start + 1] <= seen:
         return skip(f"seen: it was trained on bars up to {panel.moment(seen)}")
     unfit = reason_to_skip(strategy, panel, [window], setup.execution)
     if unfit is not None:
         return skip(unfit)
     prepared = prepare(strategy, panel, [window], setup.windowing, setup.execution)
+    if prepared.failures[0] is not None:
+        return skip(f"it raised {prepared.failures[0]}")
     ledger = prepared.run(panel, [setup.costs], setup.execution, setup.cash)[0]
     return Cell(strategy.name, scenario.name, ledger)
+
+
+def _replayed(scenario: Scenario, setup: Setup) -> Window | str:
+    """Return the window of a replay, or why the data cannot carry it.
+
+    The first decision comes after the bar before, so that orders fill from the first of the dates on.
+    """
+    panel, windowing = setup.history, setup.windowing
+    try:
+        covered = panel.between(scenario.start, scenario.end)
+    except DataError:
+        return f"the data covers {panel.span}"
+    first = int(np.searchsorted(panel.timestamps, covered.timestamps[0])) - 1
+    session = panel.sessions[max(first, 0)] - windowing.train_sessions
+    starts_late = panel.timestamps[0].astype("M8[D]") > np.datetime64(scenario.start, "D")
+    if first < 0 or session < 0 or starts_late or len(covered) < 3:
+        return f"too little data before {scenario.start} to train on; the data covers {panel.span}"
+    if panel.timestamps[-1].astype("M8[D]") < np.datetime64(scenario.end, "D") - np.timedelta64(7, "D"):
+        return f"the data covers {panel.span}"
+    begin = 0 if windowing.anchored else int(np.searchsorted(panel.sessions, session))
+    learnt = panel.sessions[first] - windowing.purge_sessions - windowing.embargo_sessions
+    return Window(begin, int(np.searchsorted(panel.sessions, learnt)), first, first + 1 + len(covered))
