@@ -11,7 +11,7 @@ import pytest
 
 from tests.report.conftest import SEEN
 from tradekit.market.costs import TERMS
-from tradekit.report.metrics import costs_of, metrics_of, orders_of, scored, window_metrics
+from tradekit.report.metrics import ANNUAL, costs_of, metrics_of, orders_of, scored, window_metrics
 from tradekit.report.record import Orders, Record, Track, WindowRow, record_of
 from tradekit.report.run_folder import versions
 
@@ -35,10 +35,11 @@ TRACK = Track(
 
 
 def test_by_hand() -> None:
-    found = metrics_of(TRACK, bars_per_year=4.0)
+    found = metrics_of(TRACK, bars_per_year=4.0, fewest=2)
     deviation = math.sqrt(0.0275 / 3.0)
     expected = {
         "bars": 4,
+        "sessions": 4,
         "total_return": 0.089,
         "cagr": 0.089,
         "volatility": 2.0 * deviation,
@@ -47,6 +48,8 @@ def test_by_hand() -> None:
         "longest_drawdown_bars": 3,
         "hit_rate": 2.0 / 3.0,
         "profit_factor": 2.0,
+        "session_hit_rate": 2.0 / 3.0,
+        "session_profit_factor": 2.0,
         "exposure": 0.25,
         "turnover": 60.0 / 100.0 + 99.0 / 99.0,
         "trades": 3,
@@ -58,6 +61,35 @@ def test_by_hand() -> None:
     }
     assert {name: found[name] for name in expected} == pytest.approx(expected)
     assert found["sharpe_low"] < found["sharpe"] < found["sharpe_high"]
+
+
+def test_nothing_is_annualised_on_a_few_bars() -> None:
+    found = metrics_of(TRACK, bars_per_year=252.0)
+    assert all(math.isnan(found[name]) for name in ANNUAL)
+    assert found["total_return"] == pytest.approx(0.089)
+    assert found["trades"] == 3
+    assert found["max_drawdown"] == pytest.approx(0.1)
+    long = replace(
+        TRACK,
+        timestamps=np.arange("2020-01-01", "2020-01-22", dtype="M8[D]").astype("M8[ns]"),
+        equity=np.resize(TRACK.equity, 21),
+        exposure=np.zeros(21),
+        benchmark=np.zeros(21),
+        traded=np.zeros(21),
+        fills=np.zeros(21, np.int64),
+        costs=np.zeros((21, len(TERMS))),
+    )
+    assert not math.isnan(metrics_of(long, bars_per_year=252.0)["sharpe"])
+    assert math.isnan(metrics_of(replace(long, scored_from=2), bars_per_year=252.0)["sharpe"])
+
+
+def test_bars_of_a_day_make_a_session() -> None:
+    hours = np.array(["2020-01-02T15", "2020-01-02T16", "2020-01-03T15", "2020-01-03T16", "2020-01-03T17"], "M8[ns]")
+    found = metrics_of(replace(TRACK, timestamps=hours), bars_per_year=1764.0)
+    # The first session has +0.1 left of it; the second makes -0.1, 0 and +0.1, together -0.01.
+    assert found["sessions"] == 2
+    assert found["session_hit_rate"] == 0.5
+    assert found["session_profit_factor"] == pytest.approx(10.0)
 
 
 def test_costs_by_term() -> None:
@@ -132,7 +164,7 @@ def test_orders_by_hand() -> None:
 
 @pytest.fixture(scope="module")
 def record(walked: WalkForward) -> Record:
-    run = {"file_hashes": {}, "versions": versions(), "action_names": [], "action_reasons": []}
+    run = {"file_hashes": {}, "bundle_hashes": {}, "versions": versions(), "action_names": [], "action_reasons": []}
     return record_of(walked, run)
 
 

@@ -175,7 +175,8 @@ def test_stress_summary_holds_every_cell(stressed_folder: Path, stressed: Stress
     assert {one["scenario"] for one in summary["skipped"]} == {None, "dot-com"}
     base = {cell["strategy"]: cell["metrics"] for cell in scenarios["base"]["cells"]}
     by_name = {one["name"]: one for one in summary["strategies"]}
-    assert base == {name: one["metrics"] for name, one in by_name.items()}
+    for name, metrics in base.items():
+        assert metrics is None or metrics.items() <= by_name[name]["metrics"].items()
     dearer = {cell["strategy"]: cell["metrics"] for cell in scenarios["costs x4"]["cells"]}
     assert dearer["rotation"]["cost_a_year"] > 2.0 * base["rotation"]["cost_a_year"]
     assert by_name["symbol_ppo"]["break_even"] == stressed.break_even["symbol_ppo"]

@@ -43,11 +43,24 @@ def test_every_number_of_the_table(walked_folder: Path) -> None:
             assert shown in in_file
 
 
-def test_best_first_and_verdict_last(walked_folder: Path) -> None:
+def test_best_first_and_verdict_after_the_table(walked_folder: Path) -> None:
     summary = read_summary(walked_folder)
     sharpes = [one["metrics"]["sharpe"] for one in ranked(summary)]
     assert sharpes == sorted(sharpes, reverse=True)
-    assert summary["verdict"]["line"][:40] in _printed(summary).splitlines()[-1] + _printed(summary).splitlines()[-2]
+    table, verdict = _printed(summary).split(f"{summary['verdict']['headline']}: ")
+    assert table.splitlines()[1].startswith(ranked(summary)[0]["name"])
+    assert verdict.startswith(summary["verdict"]["line"][:40])
+    reasons = summary["verdict"]["reasons"]
+    assert reasons
+    assert all(f"- {reason}"[:100] in verdict for reason in reasons)
+    assert all(f"\n- {reason}" in summary_markdown(summary) for reason in reasons)
+
+
+def test_the_ceiling_ranks_last(walked_folder: Path) -> None:
+    summary = read_summary(walked_folder)
+    best = ranked(summary)[0]["name"]
+    next(one for one in summary["strategies"] if one["name"] == best)["kind"] = "ceiling"
+    assert ranked(summary)[-1]["name"] == best
 
 
 def test_undefined_sharpe_ranks_last(walked_folder: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import pytest
 
 from tradekit.market.costs import TERMS
+from tradekit.report.evidence import ADDED, evidence_of, joint_of
 from tradekit.report.metrics import metrics_of
 from tradekit.report.record import Orders, Record, Track
 from tradekit.report.verdict import verdict_of
@@ -18,14 +20,17 @@ NOISE -= NOISE.mean(axis=1, keepdims=True)
 
 
 def _track(name: str, returns: Any) -> Track:
+    bars = len(returns) + 1
     equity = 100.0 * np.concatenate([[1.0], np.cumprod(1.0 + returns)])
-    nothing = np.zeros(BARS)
-    times = (np.datetime64("2015-01-01") + np.arange(BARS)).astype("M8[ns]")
-    costs, fills = np.zeros((BARS, len(TERMS))), np.zeros(BARS, np.int64)
+    nothing = np.zeros(bars)
+    times = (np.datetime64("2015-01-01") + np.arange(bars)).astype("M8[ns]")
+    costs, fills = np.zeros((bars, len(TERMS))), np.zeros(bars, np.int64)
     return Track(name, "base", times, equity, equity, nothing, nothing, nothing, fills, costs, 1)
 
 
-def _verdict(*several: tuple[str, str, Any], audits: dict[str, bool | None] | None = None) -> dict[str, Any]:
+def _verdict(
+    *several: tuple[str, str, Any], audits: dict[str, bool | None] | None = None, trials: int | None = None
+) -> dict[str, Any]:
     passed = audits or {}
     tracks = tuple(_track(name, returns) for name, _, returns in several if returns is not None)
     none = np.empty(0, "U1")
@@ -42,7 +47,11 @@ def _verdict(*several: tuple[str, str, Any], audits: dict[str, bool | None] | No
         }
         for name, kind, returns in several
     ]
-    return verdict_of(record, entries)
+    proof = evidence_of(joint_of(record, entries), trials)
+    for one in entries:
+        if one["metrics"] is not None:
+            one["metrics"] |= dict.fromkeys(ADDED, math.nan) | proof["metrics"].get(one["name"], {})
+    return verdict_of(record, entries, proof)
 
 
 HELD = ("buy_and_hold", "heuristic", NOISE[0] + 0.0005)
@@ -63,6 +72,46 @@ def test_ahead_beyond_chance() -> None:
     assert found["outcome"] == "ahead"
     assert found["difference"]["low"] > 0.0
     assert "chance" not in found["line"]
+
+
+def test_why_in_sentences() -> None:
+    luck, record, choice, superior, pairs = _verdict(("symbol_ppo", "policy", NOISE[2] + 0.003), HELD, WEAK)["reasons"]
+    assert luck.startswith("The best of 3 trials in 3 groups without skill would show a Sharpe ratio of 0.")
+    assert "has a probability of 100.0 %" in luck
+    assert record.endswith("there are 4.0.")
+    assert "Of the 3 strategies that could be picked" in choice
+    assert "in 0 % of all splits" in choice
+    assert superior.endswith("by the stepwise test symbol_ppo does.")
+    assert superior.startswith("That no candidate earns more than buy_and_hold has p = 0.00")
+    assert pairs == "Paired bar by bar, its Sharpe ratio is above that of 2 of 2 baselines at p < 0.05."
+
+
+def test_a_thousand_trials_make_the_same_bars_luck() -> None:
+    mine = ("symbol_ppo", "policy", NOISE[2] + 0.0013)
+    assert _verdict(mine, WEAK)["outcome"] == "ahead"
+    found = _verdict(mine, WEAK, trials=1000)
+    assert found["outcome"] == "unproven"
+    assert found["reasons"][0].startswith("The best of 1,000 trials in 1,000 groups")
+
+
+def test_a_choice_that_does_not_last_is_not_proven() -> None:
+    """Better in the even sixteenths and worse in the odd ones: in any half of them another strategy looks best."""
+    wave = np.where(np.arange(BARS - 1) // 63 % 2, 1.0, -1.0) * 0.006
+    first, second = NOISE[2] * 0.2 + 0.002 + wave, NOISE[2] * 0.2 + 0.002 - wave
+    found = _verdict(("one", "policy", first + 0.0001), ("two", "policy", second), WEAK)
+    assert found["outcome"] == "unproven"
+
+
+def test_a_few_bars_are_no_evidence() -> None:
+    found = _verdict(("symbol_ppo", "policy", NOISE[2][:19] + 0.01), ("buy_and_hold", "heuristic", NOISE[0][:19]))
+    assert found["outcome"] == "too_short"
+    assert found["line"].startswith("19 scored bars say nothing about symbol_ppo")
+    assert found["reasons"] == []
+
+
+def test_the_ceiling_is_no_baseline() -> None:
+    found = _verdict(("symbol_ppo", "policy", NOISE[2] + 0.003), HELD, ("foresight", "ceiling", NOISE[3] + 0.02))
+    assert (found["best_baseline"], found["outcome"]) == ("buy_and_hold", "ahead")
 
 
 def test_ahead_but_within_chance() -> None:

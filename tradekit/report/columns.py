@@ -42,7 +42,8 @@ SHARPE = Column(
     "Sharpe",
     _sharpe,
     "Mean over standard deviation of the return per bar, times the square root of the bars in a year of 252 sessions; "
-    "cash earns 0 %. The interval of 95 % allows for skewness and fat tails (Mertens 2002), not for autocorrelation.",
+    "cash earns 0 %. The interval of 95 % allows for skewness, fat tails and autocorrelation, not for how many "
+    "strategies were tried.",
 )
 SHARPE_WITH_INTERVAL = SHARPE._replace(heading="Sharpe [95 %]", show=_sharpe_interval)
 MAX_DRAWDOWN = Column(
@@ -101,7 +102,33 @@ PROBABILITY = Column(
     "P(Sharpe > 0)",
     lambda m: percent(m["probabilistic_sharpe"]),
     "Probability that the true Sharpe ratio is above zero (Bailey and Lopez de Prado 2012); it does not allow for "
-    "how many strategies were tried.",
+    "how many strategies were tried, which the deflated ratio does.",
+)
+DEFLATED = Column(
+    "deflated_sharpe",
+    "Deflated Sharpe",
+    lambda m: percent(m["deflated_sharpe"]),
+    "Probability that the true Sharpe ratio is above what the best of all trials would show without skill (Bailey and "
+    "Lopez de Prado 2014).",
+)
+DIFFERENCE = Column(
+    "deflated_difference",
+    "Deflated, over holding",
+    lambda m: percent(m["deflated_difference"]),
+    "The same for the difference of the Sharpe ratio from that of buy and hold.",
+)
+TRACK_RECORD = Column(
+    "least_track_record_bars",
+    "Track record needed",
+    lambda m: f"{number(m['least_track_record_bars'], 0)} bars",
+    "Bars it takes to tell this Sharpe ratio from zero with 95 % confidence (minimum track record length, Bailey and "
+    "Lopez de Prado 2012).",
+)
+CAPTURE = Column(
+    "ceiling_capture",
+    "Share of the ceiling",
+    lambda m: percent(m["ceiling_capture"]),
+    "Log growth as a share of what perfect foresight of every price would have brought.",
 )
 INFORMATION = Column(
     "information_ratio",
@@ -128,6 +155,10 @@ FURTHER = (
     COST,
     COST_RATIO,
     PROBABILITY,
+    DEFLATED,
+    DIFFERENCE,
+    TRACK_RECORD,
+    CAPTURE,
     INFORMATION,
 )
 STRESS = (SHARPE, TOTAL_RETURN, MAX_DRAWDOWN)

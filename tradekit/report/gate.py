@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tradekit.evidence.gates import Thresholds, is_go, judge
 from tradekit.report.evidence import CEILING
+from tradekit.report.words import trials_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,15 +42,17 @@ def gate_of(
     return {"strategy": one["name"], "go": is_go(criteria), "criteria": [line._asdict() for line in criteria]}
 
 
-def speaks_for(stressed: Summary, summary: Summary) -> bool:
-    """Return whether a stress run had the bars, costs, execution, windows and strategy files of a backtest."""
-    mine, theirs = summary["data"], stressed["data"]
-    if mine["hash"] != theirs["hash"] or any(summary[key] != stressed[key] for key in SAME):
+def speaks_for(stressed: Summary, summary: Summary, name: str) -> bool:
+    """Return whether a stress run had the bars, costs, execution and windows of a backtest, and the same strategy.
+
+    The strategy is the same when its file and, of a policy, its bundle are.
+    """
+    mine, theirs = _entry(summary, name), _entry(stressed, name)
+    if mine is None or theirs is None or stressed["kind"] != "stress":
         return False
-    files = {one["name"]: one["file_hash"] for one in stressed["strategies"]}
-    name = summary["verdict"]["candidate"]
-    one = _entry(summary, name)
-    return one is not None and one["file_hash"] is not None and files.get(name) == one["file_hash"]
+    if summary["data"]["hash"] != stressed["data"]["hash"] or any(summary[key] != stressed[key] for key in SAME):
+        return False
+    return mine["file_hash"] is not None and all(mine[key] == theirs[key] for key in ("file_hash", "bundle_hash"))
 
 
 def _entry(summary: Summary, name: str | None) -> dict[str, Any] | None:
@@ -78,7 +81,7 @@ def _values(summary: Summary, one: dict[str, Any], asked: Thresholds) -> tuple[d
         "trades_a_day": metrics["trades"] / sessions / symbols if sessions else None,
     }
     notes = {
-        "deflated_sharpe": f"{trials['count']} trials in {trials['clusters']} groups",
+        "deflated_sharpe": trials_text(trials),
         "deflated_difference": "from buy and hold",
         "overfitting": f"{summary['pbo']['configurations']} configurations" if summary["pbo"] else "too few bars",
         "cost_ratio": "" if metrics["cost_ratio"] is not None else "no profit before costs",

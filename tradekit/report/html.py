@@ -91,6 +91,9 @@ def _verdict(summary: Summary) -> Markup:
         tag("span", verdict["headline"], class_=f"pill {verdict['outcome']}"),
         tag("h1", typeset(first.rstrip(".") + ".")),
         rest and tag("p", typeset(rest)),
+        tag("ul", *(tag("li", typeset(reason)) for reason in verdict["reasons"]), class_="reasons")
+        if verdict["reasons"]
+        else None,
         _tiles(summary),
         class_="verdict",
         data_outcome=verdict["outcome"],

@@ -151,7 +151,7 @@ def _walk_forward(result: WalkForward, run: dict[str, Any]) -> Record:
     ledgers = [(one, one.ledger) for one in result.runs if one.ledger is not None]
     start = max(1, result.scored_from)
     manifest = _settings(result, run, "walk_forward" if result.windowing else "backtest")
-    manifest["strategies"] = [_strategy(one, run["file_hashes"]) for one in result.runs]
+    manifest["strategies"] = [_strategy(one, run) for one in result.runs]
     manifest["scored_from"] = {BASE: start}
     return Record(
         manifest=manifest,
@@ -171,6 +171,7 @@ def _stress(result: Stress, run: dict[str, Any]) -> Record:
             "name": name,
             "kind": result.kinds[name],
             "file_hash": run["file_hashes"].get(name),
+            "bundle_hash": run["bundle_hashes"].get(name),
             "skipped": result.cell(name, base).skipped,
             "audit": _audit(result.audits[name]) if name in result.audits else None,
             "break_even": result.break_even.get(name),
@@ -225,11 +226,12 @@ def _settings(result: WalkForward | Stress, run: dict[str, Any], kind: str) -> d
     }
 
 
-def _strategy(one: StrategyRun, hashes: dict[str, str]) -> dict[str, Any]:
+def _strategy(one: StrategyRun, run: dict[str, Any]) -> dict[str, Any]:
     return {
         "name": one.name,
         "kind": one.kind,
-        "file_hash": hashes.get(one.name),
+        "file_hash": run["file_hashes"].get(one.name),
+        "bundle_hash": run["bundle_hashes"].get(one.name),
         "skipped": one.skipped,
         "audit": None if one.audit is None else _audit(one.audit),
         "break_even": None,

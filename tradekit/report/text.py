@@ -95,6 +95,27 @@ def summary_markdown(summary: Summary) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
+def gate_text(gate: dict[str, Any], summary: Summary) -> RenderableType:
+    """Return what ``tradekit gate`` prints: go or not, then every criterion with its value, threshold and verdict."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    missed = [row["name"] for row in gate["criteria"] if not row["advisory"] and row["verdict"] != "pass"]
+    if not gate["criteria"]:
+        return Text(f"no-go: {gate['strategy'] or 'nothing'} to judge. {summary['verdict']['line']}", style="bold red")
+    said = f"go: {gate['strategy']}" if gate["go"] else f"no-go: {gate['strategy']} misses {', '.join(missed)}"
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("Criterion", "Value", "Threshold", "Verdict", "Note"):
+        table.add_column(heading, justify="right" if heading in ("Value", "Threshold") else "left", no_wrap=True)
+    for row in gate["criteria"]:
+        name = f"{row['name']} (advisory)" if row["advisory"] else row["name"]
+        style = None if row["verdict"] == "pass" else "yellow" if row["advisory"] else "red"
+        cells = (name, number(row["value"], 3), f"{row['sign']} {number(row['threshold'], 2)}", row["verdict"])
+        table.add_row(*cells, row["note"], style=style)
+    return Group(Text(said, style="bold green" if gate["go"] else "bold red"), Text(), table)
+
+
 def title(summary: Summary) -> str:
     """Return the name of the run's kind."""
     names = {"stress": "Stress test", "walk_forward": "Walk-forward backtest", "backtest": "Backtest in one pass"}

@@ -14,7 +14,7 @@ from tradekit.evidence.gates import Thresholds
 from tradekit.evidence.sharpe import sharpe_difference
 from tradekit.report.evidence import CANDIDATES, CEILING, REFERENCE
 from tradekit.report.metrics import FEWEST_BARS, scored
-from tradekit.report.words import number, percent
+from tradekit.report.words import number, percent, trials_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -186,11 +186,11 @@ def _luck(candidate: dict[str, Any], trials: dict[str, Any]) -> str | None:
     metrics = candidate["metrics"]
     if math.isnan(metrics["deflated_sharpe"]):
         return None
-    tries = f"{trials['count']} trials in {trials['clusters']} groups" if trials["count"] > 1 else "one trial"
+    chance = f"The best of {trials_text(trials)} without skill would show a Sharpe ratio of"
+    threshold, asked = number(metrics["deflated_threshold"]), percent(ASKED.deflated_sharpe, 0)
     return (
-        f"The best of {tries} without skill would show a Sharpe ratio of {number(metrics['deflated_threshold'])}; that "
-        f"{candidate['name']} is better than that has a probability of {percent(metrics['deflated_sharpe'])} (deflated "
-        f"Sharpe ratio; the gate asks for {percent(ASKED.deflated_sharpe, 0)})."
+        f"{chance} {threshold}; that {candidate['name']} is better than that has a probability of "
+        f"{percent(metrics['deflated_sharpe'])} (deflated Sharpe ratio; the gate asks for {asked})."
     )
 
 

@@ -55,6 +55,18 @@ def interval(low: float | None, high: float | None, digits: int = 2) -> str:
     return f"[{number(low, digits)}, {number(high, digits)}]"
 
 
+def trials_text(trials: dict[str, int]) -> str:
+    """Return how many trials a run is judged against.
+
+    >>> trials_text({"count": 1, "clusters": 1}), trials_text({"count": 1200, "clusters": 3})
+    ('one trial', '1,200 trials in 3 groups')
+    """
+    count, groups = trials["count"], trials["clusters"]
+    if count == 1:
+        return "one trial"
+    return f"{count:,} trials in {'1 group' if groups == 1 else f'{groups:,} groups'}"
+
+
 def stamp(moment: np.datetime64, frequency: str) -> str:
     """Return the date of a daily bar, the minute in UTC of another.
 
