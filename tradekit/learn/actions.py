@@ -60,26 +60,31 @@ _MASKING = {False: UNMASKED, True: MASKED, "legacy": LEGACY}
 ENTRIES = (BUY_SMALL, BUY_MEDIUM, BUY_LARGE)
 BUYS = (*ENTRIES, ADD_POSITION)
 SELLS = (SELL_PARTIAL, SELL_ALL)
-_ENTRIES = sum(1 << action for action in ENTRIES)
 # A limit that is off, in bars or actions.
 _NEVER = 2**62
 # What the repeats that an agent sees are counted in when there is no limit to them.
 _REPEATS_UNIT = 3
 
 # Less than this many shares is no position: half of the finest quantity a broker accepts.
-_DUST = 0.5 / FRACTIONAL_LOTS
+DUST = 0.5 / FRACTIONAL_LOTS
 
 
 class Scheme(NamedTuple):
-    """ActionScheme as the kernels read it: fraction (7,) of equity per buying action, enabled actions, limits."""
+    """ActionScheme as the kernels read it.
+
+    fraction (7,) of equity that each action buys, and sold (7,) of the position that it sells; the set of enabled
+    actions; limits; whether there are rules that force an exit.
+    """
 
     fraction: Floats
+    sold: Floats
     enabled: int
     masking: int
     max_weight: float
     smallest_trade: float
     max_consecutive: int
     repeats_unit: float
+    has_exits: bool
     stop_loss: float
     take_profit: float
     max_hold: int
@@ -190,14 +195,18 @@ class ActionScheme:
         fraction = np.zeros(ACTIONS)
         fraction[[BUY_SMALL, BUY_MEDIUM, BUY_LARGE]] = self.buy_small, self.buy_medium, self.buy_large
         fraction[ADD_POSITION] = self.addition
+        sold = np.zeros(ACTIONS)
+        sold[[SELL_PARTIAL, SELL_ALL]] = 0.5, 1.0
         return Scheme(
             fraction=fraction,
+            sold=sold,
             enabled=sum(1 << action for action, name in enumerate(NAMES) if name not in self.disabled_actions),
             masking=_MASKING[self.masking],
             max_weight=float(self.max_weight),
             smallest_trade=float(self.smallest_trade),
             max_consecutive=self.max_consecutive_actions or _NEVER,
             repeats_unit=float(self.max_consecutive_actions or _REPEATS_UNIT),
+            has_exits=any(rule is not None for rule in (self.stop_loss, self.take_profit, self.max_hold)),
             stop_loss=math.inf if self.stop_loss is None else float(self.stop_loss),
             take_profit=math.inf if self.take_profit is None else float(self.take_profit),
             max_hold=_NEVER if self.max_hold is None else self.max_hold,
@@ -218,29 +227,28 @@ def _weight(own: Own) -> float:
 
 @inlined
 def _possible(scheme: Scheme, own: Own) -> int:
-    """Return the set of enabled actions that the portfolio can take, whatever was done before."""
-    if not (own.equity > 0.0 and own.mark > 0.0):
-        return 1 << HOLD
-    if not own.position > _DUST:
-        return (1 << HOLD | _ENTRIES) & scheme.enabled
-    weight, found = _weight(own), 1 << HOLD | 1 << SELL_ALL
+    """Return the set of enabled actions that the portfolio can take, whatever was done before.
+
+    Without branches, because which way they went would be a coin toss to the processor.
+    """
+    long, weight = own.position > DUST, _weight(own)
     room = min(scheme.fraction[ADD_POSITION], scheme.max_weight - weight)
-    in_profit = own.shares > _DUST and own.mark > own.average_cost
-    found |= int(0.5 * weight >= scheme.smallest_trade) << SELL_PARTIAL
-    found |= int(in_profit and room >= scheme.smallest_trade) << ADD_POSITION
-    if scheme.masking == LEGACY:
-        found |= _ENTRIES
-    return found & scheme.enabled
+    in_profit = (own.shares > DUST) & (own.mark > own.average_cost)
+    entry = int(not long) | int(scheme.masking == LEGACY)
+    found = entry << BUY_SMALL | entry << BUY_MEDIUM | entry << BUY_LARGE | int(long) << SELL_ALL
+    found |= int(long & (0.5 * weight >= scheme.smallest_trade)) << SELL_PARTIAL
+    found |= int(long & in_profit & (room >= scheme.smallest_trade)) << ADD_POSITION
+    return (found & scheme.enabled & -int((own.equity > 0.0) & (own.mark > 0.0))) | 1 << HOLD
 
 
 @inlined
 def _must_sell(scheme: Scheme, own: Own, tradable: bool, closing: bool) -> int:
     """Return the reason why all is sold now, AS_CHOSEN when there is none."""
-    if not (tradable and own.position > _DUST):
+    if not (scheme.has_exits or closing) or not (tradable and own.position > DUST):
         return AS_CHOSEN
     if closing:
         return EPISODE_END
-    if not own.shares > _DUST:
+    if not own.shares > DUST:
         return AS_CHOSEN
     gain = own.mark / own.average_cost - 1.0
     if gain <= -scheme.stop_loss:
@@ -301,12 +309,7 @@ def execute(
         executed, reason = HOLD, REPEAT_LIMIT
     elif not mask[chosen] or (scheme.masking == UNMASKED and not (_possible(scheme, own) >> chosen) & 1):
         executed, reason = HOLD, NOT_ALLOWED
-    if executed == HOLD:
-        memory.streak[b] = 0
-    elif executed == memory.last[b]:
-        memory.streak[b] += 1
-    else:
-        memory.streak[b] = 1
+    memory.streak[b] = int(executed != HOLD) * (1 + int(executed == memory.last[b]) * memory.streak[b])
     memory.last[b] = executed
     return executed, reason
 
@@ -314,16 +317,9 @@ def execute(
 @compiled
 def order(scheme: Scheme, action: int, own: Own) -> float:
     """Return the signed shares that an executed ``action`` orders; 0 for HOLD."""
-    if action == HOLD:
-        return 0.0
-    if action == SELL_ALL:
-        return -own.position
-    if action == SELL_PARTIAL:
-        return -0.5 * own.position
-    fraction = scheme.fraction[action]
-    if own.position > _DUST:
-        fraction = max(min(fraction, scheme.max_weight - _weight(own)), 0.0)
-    return float(fraction * own.equity / own.mark)
+    room = scheme.max_weight - _weight(own) if own.position > DUST else math.inf
+    bought = max(min(scheme.fraction[action], room), 0.0) * own.equity / own.mark
+    return float(bought if scheme.fraction[action] > 0.0 else -scheme.sold[action] * own.position)
 
 
 def entropy(counts: NDArray[Any]) -> float:

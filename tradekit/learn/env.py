@@ -17,7 +17,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from tradekit.errors import ConfigError, suggest
 from tradekit.learn.actions import ACTIONS, NAMES, REASONS
 from tradekit.learn.lanes import Lanes
-from tradekit.learn.rewards import COMPONENTS
+from tradekit.learn.scoring import COMPONENTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -102,7 +102,7 @@ class SymbolEnv(gymnasium.Env["Observation", np.int64]):
         info = self._info() | {
             "executed": NAMES[outcome.executed[0]],
             "reason": REASONS[outcome.reason[0]],
-            "reward_parts": dict(zip(COMPONENTS, outcome.parts[0].tolist(), strict=True)),
+            "reward_parts": dict(zip(COMPONENTS, outcome.parts[:, 0].tolist(), strict=True)),
         }
         ruined, ended = bool(outcome.ruined[0]), bool(outcome.ended[0])
         return self.lanes.state.seen[0].copy(), float(outcome.reward[0]), ruined, ended and not ruined, info
@@ -115,7 +115,7 @@ class SymbolEnv(gymnasium.Env["Observation", np.int64]):
     @property
     def raw(self) -> Floats:
         """(D,) float64, the observation before normalisation."""
-        raw: Floats = self.lanes.state.raw[0].copy()
+        raw: Floats = self.lanes.raw()[0]
         return raw
 
     @property
@@ -188,7 +188,7 @@ class VectorSymbolEnv(VecEnv):
     @property
     def raw(self) -> Floats:
         """(B, D) float64, the observations before normalisation."""
-        return self.lanes.state.raw.copy()
+        return self.lanes.raw()
 
     def env_method(self, method_name: str, *args: Any, indices: VecEnvIndices = None, **kwargs: Any) -> list[Any]:
         """Return what ``action_masks`` answers for each environment; there is no other method.

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from tradekit.learn.actions import ACTIONS, HOLD, Memory, Own, Scheme, allow, execute, order, remember_nothing
-from tradekit.learn.jit import compiled, inlined
-from tradekit.learn.observations import STATE, normalise, observe
-from tradekit.learn.rewards import COMPONENTS, components
+from tradekit.learn.jit import bound, compiled, inlined
+from tradekit.learn.observations import STATE, block_of, normal, observe
+from tradekit.learn.prefetch import fetch_ahead
+from tradekit.learn.scoring import COMPONENTS, Shape, Trail, clear_trail, no_trail, score
 from tradekit.market import kernel
 from tradekit.market.execution import open_book
 
@@ -25,67 +26,85 @@ if TYPE_CHECKING:
     from tradekit.market.panel import Bools, Floats
 
     Ints = NDArray[np.int64]
+    Singles = NDArray[np.float32]
+
+# What a lane may do at a bar, as bits of ``World.status``.
+TRADABLE, USABLE = 1, 2
+
+# Lanes between the one that is stepped and the one whose numbers are fetched.
+_AHEAD = 4
+
+# Columns of ``State.tally``.
+FILLS, TRADED, PAID, SALES, WINS, GAINED, LOST, TALLIES = range(8)
 
 
 class World(NamedTuple):
     """What trading needs, never changed.
 
-    market, rules, costs (S, COST_COLUMNS): as the backtest's; tradable (T, N); weights (C,) of the reward; first (N,)
-    first start row of each symbol; stop, the row after the last bar; episode, bars in one, or 0 for all in order; cash,
-    dollars at its start.
+    market, rules, costs (S, COST_COLUMNS): as the backtest's; shape: the reward; status (T, N) TRADABLE and USABLE;
+    first (N,) first start row of each symbol; stop, the row after the last bar; episode, bars in one, or 0 for all in
+    order; closing, how many decisions before its last bar an episode begins to sell out, 0 for never; cash, dollars at
+    its start.
     """
 
     market: Market
     rules: Rules
     costs: Floats
-    tradable: Bools
-    weights: Floats
+    shape: Shape
+    status: NDArray[np.int8]
     first: Ints
     stop: int
     episode: int
+    closing: int
     cash: float
 
 
 class Sight(NamedTuple):
     """What seeing needs, never changed.
 
-    scheme; features (T, N, F); usable (T, N) tradable and complete; mean, scale (D,) and clip of the normalisation.
+    scheme; features (T, N, F) and seen (T, N, F) float32, the same normalised; stacked, how many bars of them are seen;
+    mean, scale (S,) and clip: of the state block; last (7, 7) float32 its normalised one-hot rows; log_bars (T + 1,).
     """
 
     scheme: Scheme
     features: Floats
-    usable: Bools
+    seen: Singles
+    stacked: int
     mean: Floats
     scale: Floats
     clip: float
+    last: Singles
+    log_bars: Floats
 
 
 class State(NamedTuple):
     """What a step changes, in place.
 
-    book, fills, memory: of B portfolios; bar (B,) decision bar; last (B,) the episode's last bar; episodes (B,) begun
-    so far; gained (B,) reward and length (B,) steps of the episode; raw (B, D) and seen (B, D) float32 the
-    observation before and after normalisation; mask (B, 7); seed (1,).
+    book, fills, memory, trail: of B portfolios; silent (0, 0, 0) stands for fills that nobody reads; bar (B,) decision
+    bar; last (B,) the episode's last bar; episodes (B,) begun so far; gained (B,) reward and length (B,) steps of the
+    episode; seen (B, D) float32, the normalised observation; mask (B, 7); seed (1,); tally (TALLIES,) what was traded.
     """
 
     book: Book
     fills: Floats
+    silent: Floats
     memory: Memory
+    trail: Trail
     bar: Ints
     last: Ints
     episodes: Ints
     gained: Floats
     length: Ints
-    raw: Floats
-    seen: NDArray[np.float32]
+    seen: Singles
     mask: Bools
     seed: Ints
+    tally: Floats
 
 
 class Outcome(NamedTuple):
     """What a step answers, overwritten by the next.
 
-    reward (B,); parts (B, C) its components before weights; executed, reason (B,); filled (B,) whether an order filled
+    reward (B,); parts (C, B) its components before weights; executed, reason (B,); filled (B,) whether an order filled
     in the bar that followed; ended, ruined (B,) flags; and of an ended episode final (B, D) float32, its last
     observation, total (B,) its rewards and steps (B,).
     """
@@ -97,7 +116,7 @@ class Outcome(NamedTuple):
     filled: Bools
     ended: Bools
     ruined: Bools
-    final: NDArray[np.float32]
+    final: Singles
     total: Floats
     steps: Ints
 
@@ -119,21 +138,39 @@ def own_of(market: Market, book: Book, b: int, t: int) -> Own:
 
 
 @inlined
-def look(
-    sight: Sight,
-    memory: Memory,
-    own: Own,
-    b: int,
-    t: int,
-    column: int,
-    tradable: bool,
-    closing: bool,
-    raw: Floats,
-    mask: Bools,
-) -> None:
-    """Write the raw observation (D,) and the mask (7,) of lane b at the close of bar t."""
-    allow(sight.scheme, memory, b, own, tradable, sight.usable[t, column], closing, mask)
-    observe(sight.scheme, memory, b, own, sight.features[t, column], raw)
+def _closes(world: World, state: State, b: int, t: int) -> bool:
+    """Return whether the episode of lane b sells out at the close of bar t, so that it ends in cash."""
+    return world.closing > 0 and bool(t >= state.last[b] - world.closing)
+
+
+@inlined
+def look(world: World, sight: Sight, state: State, own: Own, b: int, t: int, column: int) -> None:
+    """Write the normalised observation (D,) and the mask (7,) of lane b at the close of bar t."""
+    status, seen, memory, count = world.status[t, column], state.seen[b], state.memory, sight.seen.shape[2]
+    tradable, usable = status & TRADABLE != 0, status & USABLE != 0
+    allow(sight.scheme, memory, b, own, tradable, usable, _closes(world, state, b, t), state.mask[b])
+    for k in range(sight.stacked):
+        for i in range(count):
+            # Before the first bar there is nothing to see, which is what the training mean says.
+            seen[k * count + i] = sight.seen[t - k, column, i] if t >= k else np.float32(0.0)
+    first = sight.stacked * count
+    block = block_of(sight.scheme, memory, b, own, sight.log_bars[own.held])
+    for i in range(len(block)):
+        seen[first + i] = normal(block[i], sight.mean[i], sight.scale[i], sight.clip)
+    for action in range(ACTIONS):
+        seen[first + len(block) + action] = sight.last[memory.last[b], action]
+
+
+@compiled
+def look_raw(world: World, sight: Sight, state: State, features: Floats, raw: Floats) -> None:
+    """Write the observations before normalisation (B, D) into ``raw``; ``features`` (K F,) is room to gather them."""
+    count = sight.features.shape[2]
+    for b in range(len(raw)):
+        t, column = state.bar[b], state.book.column[b]
+        for k in range(sight.stacked):
+            for i in range(count):
+                features[k * count + i] = sight.features[t - k, column, i] if t >= k else np.nan
+        observe(sight.scheme, state.memory, b, own_of(world.market, state.book, b, t), features, raw[b])
 
 
 @compiled
@@ -157,13 +194,11 @@ def begin(world: World, sight: Sight, state: State, b: int, start: int) -> None:
     book.carry[b] = 0.0
     # Another draw of sampled slippage in every episode, but the backtest's own when all bars are walked in order.
     book.stream[b] = b + state.episodes[b] * len(state.bar) if world.episode > 0 else 0
-    state.fills[b] = 0.0
     state.memory.last[b], state.memory.streak[b] = HOLD, 0
+    clear_trail(state.trail, b)
     state.gained[b], state.length[b] = 0.0, 0
     state.episodes[b] += 1
-    own, tradable = own_of(world.market, book, b, start), world.tradable[start, column]
-    look(sight, state.memory, own, b, start, column, tradable, False, state.raw[b], state.mask[b])
-    normalise(state.raw[b], sight.mean, sight.scale, sight.clip, state.seen[b])
+    look(world, sight, state, own_of(world.market, book, b, start), b, start, column)
 
 
 @compiled
@@ -173,6 +208,37 @@ def begin_all(world: World, sight: Sight, state: State) -> None:
         begin(world, sight, state, b, -1)
 
 
+@inlined
+def _count_fill(tally: Floats, fill: Floats, average_cost: float) -> None:
+    """Add a fill to the tally; ``average_cost`` is that of the position before it."""
+    quantity, paid = fill[kernel.QUANTITY], 0.0
+    for term in range(kernel.FILL_COMMISSION, kernel.REASON):
+        paid += fill[term]
+    tally[FILLS] += 1.0
+    tally[TRADED] += abs(quantity) * fill[kernel.REFERENCE]
+    tally[PAID] += paid
+    if quantity < 0.0:
+        # Spread, slippage and impact are in the price; commission and fees are not.
+        fees = fill[kernel.FILL_COMMISSION] + fill[kernel.FILL_REGULATORY]
+        gain = -quantity * (fill[kernel.PRICE] - average_cost) - fees
+        tally[SALES] += 1.0
+        tally[WINS] += gain > 0.0
+        tally[GAINED] += max(gain, 0.0)
+        tally[LOST] += max(-gain, 0.0)
+
+
+@inlined
+def _fetch_next(world: World, sight: Sight, state: State, b: int) -> None:
+    """Fetch what the step of lane b will read of the next bar: each lane stands at another bar, far from the last."""
+    column, count = state.book.column[b], sight.seen.shape[2]
+    cell = (state.bar[b] + 1) * world.status.shape[1] + column
+    fetch_ahead(world.market.mark, cell)
+    fetch_ahead(world.market.reference, cell)
+    fetch_ahead(world.status, cell)
+    fetch_ahead(sight.seen, cell * count)
+    fetch_ahead(sight.seen, cell * count + count - 1)
+
+
 @compiled
 def step(world: World, sight: Sight, state: State, chosen: Ints, outcome: Outcome, restart: bool) -> None:
     """Take every lane from its decision bar to the next, by ``chosen`` (B,), in place.
@@ -180,36 +246,54 @@ def step(world: World, sight: Sight, state: State, chosen: Ints, outcome: Outcom
     The order is placed after the close of the decision bar and filled in the next. Where an episode ends, ``restart``
     begins the next one, after the last observation was kept in ``outcome.final``.
     """
-    market, rules, costs, book, fills = world.market, world.rules, world.costs, state.book, state.fills
-    scheme, memory, mask, raw, seen = sight.scheme, state.memory, state.mask, state.raw, state.seen
-    parts, reward, ended = outcome.parts, outcome.reward, outcome.ended
+    market, rules, book, scheme, memory = world.market, world.rules, state.book, sight.scheme, state.memory
+    reward, ended, mask, seen = outcome.reward, outcome.ended, state.mask, state.seen
     for b in range(len(chosen)):
+        if b + _AHEAD < len(chosen):
+            _fetch_next(world, sight, state, b + _AHEAD)
         t, column = state.bar[b], book.column[b]
-        own = own_of(market, book, b, t)
-        executed, reason = execute(
-            scheme, memory, b, own, chosen[b], mask[b], world.tradable[t, column], sight.usable[t, column], False
-        )
+        own, status = own_of(market, book, b, t), world.status[t, column]
+        tradable, usable, closing = status & TRADABLE != 0, status & USABLE != 0, _closes(world, state, b, t)
+        executed, reason = execute(scheme, memory, b, own, chosen[b], mask[b], tradable, usable, closing)
         kernel.place_shares(market, rules, book, b, t, 0, order(scheme, executed, own))
-        kernel.settle(market, rules, costs, book, fills, b, t + 1)
-        components(own.equity, book.equity[b], parts[b])
-        reward[b] = 0.0
-        for c in range(len(world.weights)):
-            reward[b] += world.weights[c] * parts[b, c]
-        outcome.executed[b], outcome.reason[b] = executed, reason
-        outcome.filled[b] = fills[b, 0, kernel.QUANTITY] != 0.0
-        outcome.ruined[b] = not book.equity[b] > 0.0
+        due = book.due[b, (t + 1) % (rules.latency + 1), 0] != 0.0
+        kernel.settle(market, rules, world.costs, book, state.fills if due else state.silent, b, t + 1)
+        filled = due and state.fills[b, 0, kernel.QUANTITY] != 0.0
+        if filled:
+            _count_fill(state.tally, state.fills[b, 0], own.average_cost)
+        after = own_of(market, book, b, t + 1)
+        reward[b] = score(
+            world.shape,
+            market,
+            memory,
+            state.trail,
+            state.fills,
+            outcome.parts,
+            b,
+            t + 1,
+            column,
+            state.length[b],
+            filled,
+            own,
+            after,
+            executed,
+            reason,
+            scheme.masking,
+        )
+        outcome.executed[b], outcome.reason[b], outcome.filled[b] = executed, reason, filled
+        outcome.ruined[b] = not after.equity > 0.0
         ended[b] = outcome.ruined[b] or t + 1 >= state.last[b]
         state.bar[b] = t + 1
         state.gained[b] += reward[b]
         state.length[b] += 1
-        own, tradable = own_of(market, book, b, t + 1), world.tradable[t + 1, column]
-        look(sight, memory, own, b, t + 1, column, tradable, False, raw[b], mask[b])
-        normalise(raw[b], sight.mean, sight.scale, sight.clip, seen[b])
+        look(world, sight, state, after, b, t + 1, column)
         if ended[b]:
             for i in range(seen.shape[1]):
                 outcome.final[b, i] = seen[b, i]
             outcome.total[b], outcome.steps[b] = state.gained[b], state.length[b]
-            if restart:
+    if restart:  # in a loop of its own: inside the other one it would take registers from every step
+        for b in range(len(chosen)):
+            if ended[b]:
                 begin(world, sight, state, b, -1)
 
 
@@ -223,25 +307,27 @@ class Lanes:
     """
 
     def __init__(self, task: Task, columns: Ints, seed: int = 0) -> None:
-        batch, width = len(columns), task.table.shape[2] + len(STATE)
+        batch, width = len(columns), task.stacked_bars * task.table.shape[2] + len(STATE)
         self.task, self.world, self.sight = task, task.world, task.sight
         self.state = State(
             book=open_book(task.cash, columns, 1, task.execution.latency_bars),
             fills=np.zeros((batch, 1, kernel.FILL_COLUMNS)),
+            silent=np.zeros((0, 0, 0)),
             memory=remember_nothing(batch),
+            trail=no_trail(task.world.shape, batch),
             bar=np.zeros(batch, np.int64),
             last=np.zeros(batch, np.int64),
             episodes=np.zeros(batch, np.int64),
             gained=np.zeros(batch),
             length=np.zeros(batch, np.int64),
-            raw=np.zeros((batch, width)),
             seen=np.zeros((batch, width), np.float32),
             mask=np.zeros((batch, ACTIONS), np.bool_),
             seed=np.array([seed], np.int64),
+            tally=np.zeros(TALLIES),
         )
         self.outcome = Outcome(
             reward=np.zeros(batch),
-            parts=np.zeros((batch, len(COMPONENTS))),
+            parts=np.zeros((len(COMPONENTS), batch)),
             executed=np.zeros(batch, np.int64),
             reason=np.zeros(batch, np.int64),
             filled=np.zeros(batch, np.bool_),
@@ -251,6 +337,10 @@ class Lanes:
             total=np.zeros(batch),
             steps=np.zeros(batch, np.int64),
         )
+
+        self._chosen = np.zeros(batch, np.int64)
+        arguments = self.world, self.sight, self.state, self._chosen, self.outcome
+        self._step = {restart: bound(step, *arguments, restart) for restart in (False, True)}
 
     def __len__(self) -> int:
         return len(self.state.bar)
@@ -270,4 +360,11 @@ class Lanes:
 
     def step(self, chosen: Ints, *, restart: bool) -> None:
         """Take every lane one bar on; see ``step``."""
-        step(self.world, self.sight, self.state, chosen, self.outcome, restart)
+        self._chosen[:] = chosen
+        self._step[restart]()
+
+    def raw(self) -> Floats:
+        """Return (B, D) float64, the observations before normalisation."""
+        raw = np.empty((len(self), self.state.seen.shape[1]))
+        look_raw(self.world, self.sight, self.state, np.empty(raw.shape[1] - len(STATE)), raw)
+        return raw

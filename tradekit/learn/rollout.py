@@ -36,7 +36,7 @@ class ActionLog:
         """Take down a step: actions (B,) chosen, how many were allowed (B,), and what the environments answered."""
         self._rows.append((chosen.copy(), outcome.executed.copy(), outcome.reason.copy(), choices.copy()))
         self._filled.append(outcome.filled.copy())
-        self._parts.append(outcome.parts.copy())
+        self._parts.append(outcome.parts.T.copy())
         self._rewards.append(outcome.reward.copy())
 
     def clear(self) -> None:

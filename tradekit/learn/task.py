@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tradekit.errors import ConfigError, DataError
-from tradekit.learn.actions import ActionScheme
-from tradekit.learn.lanes import Sight, World
-from tradekit.learn.observations import Normalisation, first_usable, usable_bars
+from tradekit.learn.actions import ACTIONS, ActionScheme
+from tradekit.learn.checks import demand_whole
+from tradekit.learn.lanes import TRADABLE, USABLE, Sight, World
+from tradekit.learn.observations import Block, Normalisation, first_usable, log_bars, normalise_rows, usable_bars
 from tradekit.learn.rewards import Reward
 from tradekit.market.costs import CostModel, cost_rows
 from tradekit.market.execution import ExecutionModel, market_of
@@ -35,6 +36,8 @@ class Task:
         start, stop: rows of the slice; ``stop`` None: to the end.
         episode_bars: steps of an episode, from a random start; 0: one episode of all bars, in order.
         cash: dollars of a sleeve at the start of an episode.
+        stacked_bars: how many bars' features are seen at once, the newest first.
+        liquidate: sell all before an episode ends, as a forced exit, instead of marking the position to market.
 
     Raises:
         ConfigError: episode_bars or cash out of range.
@@ -52,12 +55,15 @@ class Task:
     stop: int | None = None
     episode_bars: int = 256
     cash: float = 100_000.0
+    stacked_bars: int = 1
+    liquidate: bool = False
 
     def __post_init__(self) -> None:
         if self.episode_bars < 0:
             raise ConfigError(f"episode_bars is {self.episode_bars}; 1 or more, or 0 for all bars in order")
         if not (np.isfinite(self.cash) and self.cash > 0.0):
             raise ConfigError(f"the sleeve's cash is {self.cash}; positive dollars")
+        demand_whole("stacked_bars", self.stacked_bars, 1)
         if not 0 <= self.start < self.end <= len(self.panel):
             raise DataError(f"{self.panel.source}: no bars {self.start} to {self.end}; there are {len(self.panel)}")
         if not len(self.columns):
@@ -79,7 +85,7 @@ class Task:
     @cached_property
     def usable(self) -> Bools:
         """(T, N) where the agent may do more than hold."""
-        return usable_bars(self.panel, self.table)
+        return usable_bars(self.panel, self.table, self.stacked_bars)
 
     @cached_property
     def first(self) -> NDArray[np.int64]:
@@ -96,7 +102,8 @@ class Task:
         """The normalisation, fitted on the slice's usable bars when none was given."""
         if self.normalisation is not None:
             return self.normalisation
-        return Normalisation.fit(self.table[self.start : self.end], self.usable[self.start : self.end])
+        rows = slice(self.start, self.end)
+        return Normalisation.fit(self.table[rows], self.usable[rows], self.stacked_bars)
 
     @cached_property
     def world(self) -> World:
@@ -106,22 +113,33 @@ class Task:
             market=market_of(self.panel, self.execution, [self.costs]),
             rules=self.execution.rules,
             costs=cost_rows([self.costs], self.panel.bars_per_year),
-            tradable=np.ascontiguousarray(self.panel.tradable),
-            weights=self.reward.weights,
+            shape=self.reward.kernel(self.scheme.failed_action_penalty, self.cash, self.panel.bars_per_year),
+            status=(TRADABLE * self.panel.tradable + USABLE * self.usable).astype(np.int8),
             first=np.full(len(self.panel.symbols), self.start) if in_order else self.first,
             stop=self.end,
             episode=self.episode_bars,
+            closing=1 + self.execution.latency_bars if self.liquidate else 0,
             cash=float(self.cash),
         )
 
     @cached_property
     def sight(self) -> Sight:
         """What the kernels read to see."""
+        mean, scale, clip = self.statistics.mean, self.statistics.scale, self.statistics.clip
+        bars, width, count = self.table.shape
+        first, state = self.stacked_bars * count, len(Block._fields)
+        seen = np.empty((bars * width, count), np.float32)
+        normalise_rows(self.table.reshape(-1, count), mean[:count], scale[:count], clip, seen)
+        last = np.empty((ACTIONS, ACTIONS), np.float32)
+        normalise_rows(np.eye(ACTIONS), mean[first + state :], scale[first + state :], clip, last)
         return Sight(
             scheme=self.scheme.kernel,
             features=self.table,
-            usable=self.usable,
-            mean=self.statistics.mean,
-            scale=self.statistics.scale,
-            clip=self.statistics.clip,
+            seen=seen.reshape(self.table.shape),
+            stacked=self.stacked_bars,
+            mean=mean[first : first + state].copy(),
+            scale=scale[first : first + state].copy(),
+            clip=clip,
+            last=last,
+            log_bars=np.array([log_bars(held) for held in range(bars + 1)]),
         )

@@ -9,8 +9,8 @@ import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
 
 from tradekit.learn.actions import NAMES
-from tradekit.learn.rewards import COMPONENTS
 from tradekit.learn.rollout import ActionLog
+from tradekit.learn.scoring import COMPONENTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,7 +63,7 @@ class Watch(BaseCallback):
 
     def weighted(self) -> Floats:
         """Return (T, B, C) what each component added to the reward."""
-        parts: Floats = self.log.parts * self._lanes.world.weights
+        parts: Floats = self.log.parts * self._lanes.world.shape.weights
         return parts
 
     def figures(self, statistics: ActionStatistics) -> dict[str, float]:
