@@ -73,8 +73,9 @@ def random_walks(bars: int, symbols: int) -> Panel:
 # ----------------------------------------------------------------------------------------------------------- the kernel
 
 
-def asset_bars(panel: Panel, weights: Floats, cost: CostModel) -> float:
+def asset_bars(panel: Panel, weights: Floats, cost: CostModel, threads: int) -> float:
     """Return asset-bars a second when every symbol is rebalanced at every bar under SCENARIOS cost shocks."""
+    numba.set_num_threads(threads)
     execution = ExecutionModel()
     market = market_of(panel, execution, [cost])
     table = cost_rows([cost.shocked(1 + number / 100) for number in range(SCENARIOS)], panel.bars_per_year)
@@ -92,7 +93,8 @@ def kernels() -> Table:
     panel = random_walks(BARS, SYMBOLS)
     full, part = np.full((BARS, SYMBOLS), 1.0 / SYMBOLS), np.full((BARS, SYMBOLS), 0.9 / SYMBOLS)
     title = f"{BARS} bars x {SYMBOLS} symbols x {SCENARIOS} scenarios, every symbol traded at every bar"
-    table = Table("costs", "weights", "asset-bars / s", title=title)
+    threads = sorted({1, numba.get_num_threads()}, reverse=True)
+    table = Table("costs", "weights", *(f"asset-bars / s, {count} threads" for count in threads), title=title)
     for name, weights, cost in (
         ("realistic", part, CostModel()),
         ("realistic, cash short at every bar", full, CostModel()),
@@ -100,7 +102,9 @@ def kernels() -> Table:
         ("impact by dollar volume, regulatory", part, CostModel(impact_basis="adv", regulatory=1)),
         ("minimum commission, cash short", full, CostModel(commission_minimum=0.01)),
     ):
-        table.add_row(name, f"{weights[0].sum():.1f}", f"{asset_bars(panel, weights, cost) / 1e6:,.0f} M")
+        rates = [f"{asset_bars(panel, weights, cost, count) / 1e6:,.0f} M" for count in threads]
+        table.add_row(name, f"{weights[0].sum():.1f}", *rates)
+    numba.set_num_threads(threads[0])
     return table
 
 
@@ -206,7 +210,7 @@ def compiling() -> Table:
 
 def main() -> None:
     """Print the tables."""
-    console = Console()
+    console = Console(width=120)
     console.print(f"{os.cpu_count()} cores, {numba.get_num_threads()} threads, numba {numba.__version__}")
     for table in (kernels, anatomy, bandwidth, environments, compiling):
         console.print(table())

@@ -95,6 +95,23 @@ def test_cash_is_not_negative_however_tight(seed: int, total: float, fractional:
     assert (ledger.cash >= 0).all()
 
 
+@given(st.integers(0, 2**32), st.booleans(), st.booleans())
+def test_a_position_sold_whole_leaves_no_dust(seed: int, fractional: bool, short: bool) -> None:
+    rng = np.random.default_rng(seed)
+    panel = random_panel(rng, 30, 4)
+    weights = random_weights(rng, 30, 4, short=short)
+    weights[-4] = 0.0
+    weights[-3:] = np.nan
+    execution = ExecutionModel(fractional=fractional, allow_short=short)
+    case = Case(panel, weights, FREE, execution, 1e5, 0, are_shares=False)
+    book = open_case(case)
+    run_kernel(case, book, 0, 30)
+    assume(book.equity[0] > 0)
+    assert (book.shares == 0).all()
+    assert (book.average_cost == 0).all()
+    assert book.equity[0] == book.cash[0]
+
+
 # --------------------------------------------------------------------------------------------------------- symmetries
 
 
