@@ -1,17 +1,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from tests.panels import BuyOnce, Table, random_panel
+from tradekit.compute import Store
 from tradekit.engine.break_even import MULTIPLES, multiples_of
 from tradekit.engine.paths import paths
 from tradekit.engine.scenarios import SHIPPED, Scenario
 from tradekit.engine.simulate import simulate
 from tradekit.engine.stress import stress
+from tradekit.engine.stressed import Draws
 from tradekit.engine.walk_forward import walk_forward
 from tradekit.engine.windows import Windowing
 from tradekit.engine.worlds import Span, worlds
@@ -24,6 +26,8 @@ from tradekit.market.sources import load_panel
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tradekit.engine.strategy import AnyStrategy
+    from tradekit.engine.stress import Stress
     from tradekit.market.panel import Floats, Panel
 
 WINDOWS = Windowing(train_sessions=50, test_sessions=20)
@@ -287,3 +291,39 @@ def test_a_strategy_that_a_world_breaks_is_skipped_there_alone() -> None:
     result = stress(Fragile(0.2), random_panel(130, 2), scenarios, WINDOWS)
     assert result.cell("table", "base").ledger is not None
     assert "FloatingPointError: a hole" in str(result.cell("table", "holes").skipped)
+
+
+@pytest.mark.slow
+def test_processes_and_a_store_change_nothing(tmp_path: Path) -> None:
+    panel = random_panel(300, 3)
+    scenarios = [
+        Scenario("base", "base"),
+        Scenario("wild", "volatility", factor=2.0),
+        Scenario("paths", "bootstrap", bars=60, draws=3),
+        Scenario("fall", "replay", start="2010-07-01", end="2010-08-01"),
+    ]
+    strategies: list[AnyStrategy] = [Table(0.2), BuyOnce(), Table(0.9, "greedy")]
+    identities = {"table": "a", "buy_and_hold": "b"}
+
+    def run(strategies: list[AnyStrategy], **how: Any) -> Stress:
+        return stress(strategies, panel, scenarios, WINDOWS, **how)
+
+    alone = run(strategies[:2])
+    for how in ({"workers": 2}, {"store": Store(tmp_path)}, {"store": Store(tmp_path), "workers": 2}):
+        spread = run(strategies, identities=identities, **how)
+        assert spread.break_even == alone.break_even
+        for one, other in zip(alone.cells, spread.cells, strict=False):
+            assert one.ledger is not None
+            assert other.ledger is not None
+            assert (one.strategy, one.scenario, one.draw) == (other.strategy, other.scenario, other.draw)
+            assert np.array_equal(one.ledger.equity, other.ledger.equity)
+            assert one.ledger.orders.tobytes() == other.ledger.orders.tobytes()
+            assert one.ledger.panel.content_hash == other.ledger.panel.content_hash
+        assert all("add up to 2.7000 of equity" in str(cell.skipped) for cell in spread.cells[-4:])
+    assert len(list(tmp_path.rglob("*"))) > 2
+
+
+def test_the_range_of_draws_by_hand() -> None:
+    draws = Draws(np.arange(41.0), np.arange(41.0) / 100.0, np.full(41, 0.2))
+    assert draws.ranges()["sharpe"] == {"low": 1.0, "median": 20.0, "high": 39.0}
+    assert draws.ranges()["max_drawdown"] == pytest.approx({"low": 0.2, "median": 0.2, "high": 0.2})

@@ -72,7 +72,7 @@ class ClassifierStrategy:
             ValueError: the slice holds no two examples that differ.
         """
         from sklearn.base import clone
-        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+        from threadpoolctl import threadpool_limits
 
         table, rises, known = self.examples(train)
         if len(np.unique(rises[known])) < 2:

@@ -78,7 +78,7 @@ class OptimiserStrategy:
 def _solve(optimiser: Any, returns: Floats) -> Floats:
     """Return (N,) weights >= 0 that add up to at most 1."""
     from sklearn.base import clone
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1):
         found = np.maximum(np.asarray(clone(optimiser).fit(returns).weights_, dtype=np.float64), 0.0)

@@ -114,7 +114,8 @@ class Scenario:
     def __post_init__(self) -> None:
         if self.kind not in list(KINDS):
             raise ConfigError(f"scenario {self.name!r}: kind is {self.kind!r}; choose {', '.join(KINDS)}")
-        if not (isinstance(self.name, str) and self.name and isinstance(self.description, str)):
+        texts: tuple[Any, Any] = (self.name, self.description)
+        if not all(isinstance(text, str) for text in texts) or not self.name:
             raise ConfigError(f"scenario {self.name!r}: name and description are text; write them in quotes")
         keys = KINDS[self.kind]
         for item in fields(self):
