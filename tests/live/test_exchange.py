@@ -128,8 +128,8 @@ def test_alpacas_refusals(market: Open) -> None:
     assert refusal(market, order(qty=1e6)) == (403, 40310000)  # buying power
     assert refusal(market, order(symbol="S1", side="sell")) == (403, 40310000)  # none held
     assert refusal(market, order(side="sell", qty=0.5)) == (403, 40310000)  # wash trade with the open buy
-    limit = LimitOrderRequest(symbol="S0", qty=1, side=OrderSide.BUY, time_in_force=TimeInForce.DAY, limit_price=1.0)
-    assert refusal(market, limit) == (422, 42210000)
+    limit = LimitOrderRequest(symbol="S0", qty=1, side=OrderSide.BUY, time_in_force=TimeInForce.DAY, limit_price=1.001)
+    assert refusal(market, limit) == (422, 42210000)  # sub-penny
     asks: list[Callable[[], Any]] = [
         lambda: market.trading.get_order_by_client_id("never"),
         lambda: market.trading.get_order_by_id(uuid4()),

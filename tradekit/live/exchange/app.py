@@ -1,155 +1,108 @@
-"""The exchange as an aiohttp application: Alpaca's trading and data REST, and the control of the replay."""
+"""The exchange as an aiohttp application: every route, who may use it, and what stands between it and the wire."""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import json
-from decimal import Decimal
-from functools import partial
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from tradekit.live.exchange import wire
-from tradekit.live.exchange.bars import BarPages
-from tradekit.live.exchange.orders import (
-    BAD_BODY,
-    BAD_REQUEST,
-    NOT_FOUND,
-    UNAUTHORIZED,
-    UNPROCESSABLE,
-    Order,
-    Refusal,
-)
-from tradekit.live.exchange.store import Store
-from tradekit.live.exchange.venue import Settings, Venue
-from tradekit.live.times import parse_utc, utc_text
+from tradekit.errors import ConfigError
+from tradekit.live.exchange import sockets, wire
+from tradekit.live.exchange.exchange import Exchange
+from tradekit.live.exchange.faults import Faults
+from tradekit.live.exchange.kinds import DATA, REQUESTS, WORLD
+from tradekit.live.exchange.orders import BAD_REQUEST, NOT_FOUND, UNAUTHORIZED, Refusal
+from tradekit.live.exchange.pace import Activity, Pace
+from tradekit.live.exchange.sabotage import RateLimit, sabotage
+from tradekit.live.exchange.trading import Trading, read_body
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
-    from pathlib import Path
-
-    from tradekit.market.panel import Floats, Panel
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-MOST_ORDERS, DEFAULT_ORDERS, MOST_ACTIVITIES = 500, 50, 100
-FIRST_SESSION, LAST_SESSION = "1970-01-01", "2029-12-31"
+__all__ = ["Exchange", "application"]
+
+CONTROL, SOCKET = "control", "socket"
 
 
-class Exchange:
-    """One replay: the venue, its bars, and the log it is restored from.
+def application(exchange: Exchange, pace: Pace | None = None) -> web.Application:
+    """Return the routes over ``exchange``, whose market time passes as ``pace`` says."""
+    activity, limit = Activity(), RateLimit(exchange.venue.settings.requests_per_minute)
+    table = _table(exchange, pace or Pace())
+    kinds = {(method, path): kind for method, path, kind, _ in table}
 
-    Args:
-        panel: the bars to replay.
-        settings: cash, costs, sleeves, where the replay starts.
-        benchmark: (T,) closes of the panel's benchmark; None derives an index from its returns.
-        store: file that keeps what happened; an exchange opened on it again is where it was.
-    """
+    def kind_of(request: web.Request) -> str | None:
+        resource = request.match_info.route.resource
+        kind = None if resource is None else kinds.get((request.method, resource.canonical))
+        return kind if kind in REQUESTS else None
 
-    def __init__(
-        self, panel: Panel, settings: Settings, benchmark: Floats | None = None, store: Path | None = None
-    ) -> None:
-        self.venue = Venue(panel, settings, benchmark)
-        self.bars = BarPages(self.venue)
-        self._store: Store | None = None
-        if store is not None:
-            fingerprint = hashlib.sha256(f"{panel.content_hash} {settings!r}".encode()).hexdigest()
-            self._store = Store(store, fingerprint)
-            for kind, body in self._store.changes():
-                self._apply(kind, body)
-
-    def submit(self, body: Mapping[str, Any]) -> Order:
-        """Accept an order, or raise Refusal."""
-        order = self.venue.submit(body)
-        self._record("submit", {**body, "client_order_id": order.ask.client_order_id})
-        return order
-
-    def cancel(self, order_id: str) -> None:
-        """Cancel an open order, or raise Refusal."""
-        self.venue.cancel(order_id)
-        self._record("cancel", order_id)
-
-    def advance(self, to: int | None = None) -> None:
-        """Move to the next bar, or to bar ``to``; staying where market time stands already is no error."""
-        target = self.venue.bar + 1 if to is None else to
-        if target < self.venue.bar:
-            raise Refusal(422, UNPROCESSABLE, f"market time stands at bar {self.venue.bar} and never goes back")
-        while self.venue.bar < target:
-            self.venue.advance()
-            self._record("advance", None)
-
-    def close(self) -> None:
-        """Release the log."""
-        if self._store is not None:
-            self._store.close()
-
-    def _apply(self, kind: str, body: Any) -> None:
-        if kind == "submit":
-            self.venue.submit(body)
-        elif kind == "cancel":
-            self.venue.cancel(body)
-        else:
-            self.venue.advance()
-
-    def _record(self, kind: str, body: Any) -> None:
-        if self._store is not None:
-            self._store.record(kind, body)
-
-    def state(self) -> dict[str, Any]:
-        """Return where the replay stands and what it replays."""
-        venue, panel = self.venue, self.venue.panel
-        return {
-            "bar": venue.bar,
-            "first": venue.settings.start,
-            "last": len(panel) - 1,
-            "timestamp": utc_text(panel.timestamps[venue.bar]),
-            "close_time": utc_text(venue.now),
-            "symbols": list(panel.symbols),
-            "columns": sorted(panel.columns),
-            "frequency": panel.frequency,
-            "benchmark": panel.benchmark_name,
-            "bars_per_year": venue.settings.bars_per_year or panel.bars_per_year,
-            "source": panel.source,
-            "fill_at": venue.fills_at,
-            "sleeves": venue.settings.sleeves,
-            "cash": venue.settings.cash,
-        }
-
-
-def application(exchange: Exchange) -> web.Application:
-    """Return the routes over ``exchange``."""
-    app = web.Application(middlewares=[answer_refusals, key_check(exchange.venue.settings)])
-    routes = _Routes(exchange)
-    app.router.add_routes(
-        [
-            web.get("/v2/account", routes.account),
-            web.get("/v2/account/activities", routes.activities),
-            web.get("/v2/account/activities/FILL", routes.activities),
-            web.get("/v2/clock", routes.clock),
-            web.get("/v2/calendar", routes.calendar),
-            web.get("/v2/assets", routes.assets),
-            web.get("/v2/assets/{key}", routes.asset),
-            web.get("/v2/positions", routes.positions),
-            web.get("/v2/positions/{key}", routes.position),
-            web.post("/v2/orders", routes.submit),
-            web.get("/v2/orders", routes.orders),
-            web.delete("/v2/orders", routes.cancel_all),
-            web.get("/v2/orders:by_client_order_id", routes.order_of_client),
-            web.get("/v2/orders/{id}", routes.order),
-            web.delete("/v2/orders/{id}", routes.cancel),
-            web.get("/v2/stocks/bars", routes.bars),
-            web.get("/exchange", routes.state),
-            web.get("/exchange/ledger", routes.ledger),
-            web.post("/exchange/advance", routes.advance),
+    app = web.Application(
+        middlewares=[
+            _watch(exchange, activity, kind_of),
+            sabotage(exchange, kind_of),
+            limit.middleware(kind_of),
+            _answer_refusals,
+            _demand_keys(exchange, kinds),
         ]
     )
+    app.router.add_routes([web.route(method, path, handler) for method, path, _, handler in table])
+
+    async def passing_time(app: web.Application) -> AsyncIterator[None]:
+        passing = asyncio.create_task((pace or Pace()).run(exchange, activity))
+        yield
+        passing.cancel()
+
+    async def hang_up(app: web.Application) -> None:
+        await exchange.hub.close()
+
+    app.cleanup_ctx.append(passing_time)
+    app.on_shutdown.append(hang_up)
     return app
 
 
+def _table(exchange: Exchange, pace: Pace) -> list[tuple[str, str, str, Handler]]:
+    """Return every route: method, path, the kind of request it is, and what answers it."""
+    trading, data, control = Trading(exchange), _Data(exchange), _Control(exchange, pace)
+    streams = _Streams(exchange)
+    return [
+        ("GET", "/v2/account", "account", trading.account),
+        ("GET", "/v2/account/configurations", "configurations", trading.configurations),
+        ("PATCH", "/v2/account/configurations", "configurations", trading.configure),
+        ("GET", "/v2/account/activities", "activities", trading.activities),
+        ("GET", "/v2/account/activities/{type}", "activities", trading.activities),
+        ("GET", "/v2/account/portfolio/history", "history", trading.history),
+        ("GET", "/v2/clock", "clock", trading.clock),
+        ("GET", "/v2/calendar", "calendar", trading.calendar),
+        ("GET", "/v2/assets", "assets", trading.assets),
+        ("GET", "/v2/assets/{key}", "assets", trading.asset),
+        ("GET", "/v2/positions", "positions", trading.positions),
+        ("DELETE", "/v2/positions", "close", trading.close_all),
+        ("GET", "/v2/positions/{key}", "positions", trading.position),
+        ("DELETE", "/v2/positions/{key}", "close", trading.close),
+        ("POST", "/v2/orders", "submit", trading.submit),
+        ("GET", "/v2/orders", "orders", trading.orders),
+        ("DELETE", "/v2/orders", "cancel", trading.cancel_all),
+        ("GET", "/v2/orders:by_client_order_id", "order", trading.order_of_client),
+        ("GET", "/v2/orders/{id}", "order", trading.order),
+        ("PATCH", "/v2/orders/{id}", "replace", trading.replace),
+        ("DELETE", "/v2/orders/{id}", "cancel", trading.cancel),
+        *((("GET", f"/v2/stocks/{what}", what, data.pages(what))) for what in ("bars", "quotes", "trades")),
+        *((("GET", f"/v2/stocks/{what}/latest", what, data.latest(what))) for what in ("bars", "quotes", "trades")),
+        ("GET", "/v2/stocks/snapshots", "snapshots", data.snapshots),
+        ("GET", "/stream", SOCKET, streams.trade_updates),
+        ("GET", "/v2/{feed:iex|sip|test}", SOCKET, streams.market_data),
+        ("GET", "/exchange", CONTROL, control.state),
+        ("GET", "/exchange/ledger", CONTROL, control.ledger),
+        ("POST", "/exchange/advance", CONTROL, control.advance),
+        ("GET", "/exchange/faults", CONTROL, control.faults),
+        ("POST", "/exchange/faults", CONTROL, control.set_faults),
+    ]
+
+
 @web.middleware
-async def answer_refusals(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def _answer_refusals(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer refusals and unknown paths as Alpaca does: a status, a code and a message."""
     try:
         return await handler(request)
@@ -161,160 +114,123 @@ async def answer_refusals(request: web.Request, handler: Handler) -> web.StreamR
         return web.json_response({"code": NOT_FOUND, "message": "method not allowed."}, status=405)
 
 
-def key_check(settings: Settings) -> Any:
-    """Return the middleware that demands the keys of ``settings``."""
-    expected = f"{settings.key_id}:{settings.secret_key}".encode()
+def _demand_keys(exchange: Exchange, kinds: Mapping[tuple[str, str], str]) -> Any:
+    """Return the middleware that demands the keys; the streams ask for them in their own way."""
 
     @web.middleware
     async def demand_keys(request: web.Request, handler: Handler) -> web.StreamResponse:
-        key, secret = request.headers.get("APCA-API-KEY-ID", ""), request.headers.get("APCA-API-SECRET-KEY", "")
-        if not hmac.compare_digest(f"{key}:{secret}".encode(), expected):
-            raise Refusal(401, UNAUTHORIZED, "request is not authorized")
+        resource = request.match_info.route.resource
+        if resource is None or kinds.get((request.method, resource.canonical)) != SOCKET:
+            key, secret = request.headers.get("APCA-API-KEY-ID", ""), request.headers.get("APCA-API-SECRET-KEY", "")
+            if not sockets.may_enter(exchange.venue.settings, key, secret):
+                raise Refusal(401, UNAUTHORIZED, "request is not authorized")
         return await handler(request)
 
     return demand_keys
 
 
-class _Routes:
+def _watch(exchange: Exchange, activity: Activity, kind_of: Callable[[web.Request], str | None]) -> Any:
+    """Return the middleware that notes what clients are doing, for a pace that waits for them."""
+
+    @web.middleware
+    async def watch(request: web.Request, handler: Handler) -> web.StreamResponse:
+        kind = kind_of(request)
+        if kind is None:
+            return await handler(request)
+        activity.under_way += 1
+        try:
+            return await handler(request)
+        finally:
+            activity.under_way -= 1
+            activity.last = asyncio.get_running_loop().time()
+            if kind in DATA:
+                activity.bar_read = exchange.venue.bar
+
+    return watch
+
+
+class _Data:
+    """The handlers of market data."""
+
     def __init__(self, exchange: Exchange) -> None:
-        self._exchange, self._venue = exchange, exchange.venue
+        self._exchange = exchange
 
-    async def account(self, request: web.Request) -> web.Response:
-        return web.json_response(wire.account(self._venue))
+    def pages(self, what: str) -> Handler:
+        async def answer(request: web.Request) -> web.Response:
+            page = self._exchange.bars.page(request.query, what)
+            self._exchange.answered(request.query)
+            return web.json_response(page)
 
-    async def clock(self, request: web.Request) -> web.Response:
-        return web.json_response(wire.clock(self._venue))
+        return answer
 
-    async def calendar(self, request: web.Request) -> web.Response:
-        start, end = request.query.get("start", FIRST_SESSION)[:10], request.query.get("end", LAST_SESSION)[:10]
-        for day in (start, end):
-            _time(day)
-        return web.json_response(wire.sessions(start, end))
+    def latest(self, what: str) -> Handler:
+        async def answer(request: web.Request) -> web.Response:
+            newest = self._exchange.bars.latest(request.query, what)
+            self._exchange.answered(request.query)
+            return web.json_response(newest)
 
-    async def assets(self, request: web.Request) -> web.Response:
-        wanted = (request.query.get("status", "active"), request.query.get("asset_class", "us_equity"))
-        return web.json_response(wire.assets(self._venue) if wanted == ("active", "us_equity") else [])
+        return answer
 
-    async def asset(self, request: web.Request) -> web.Response:
-        key = request.match_info["key"]
-        for item in wire.assets(self._venue):
-            if key in (item["symbol"], item["id"]):
-                return web.json_response(item)
-        raise Refusal(404, NOT_FOUND, f"asset not found for {key}")
+    async def snapshots(self, request: web.Request) -> web.Response:
+        return web.json_response(self._exchange.bars.snapshots(request.query))
 
-    async def positions(self, request: web.Request) -> web.Response:
-        return web.json_response(wire.positions(self._venue))
 
-    async def position(self, request: web.Request) -> web.Response:
-        key = request.match_info["key"]
-        for item in wire.positions(self._venue):
-            if key in (item["symbol"], item["asset_id"]):
-                return web.json_response(item)
-        raise Refusal(404, NOT_FOUND, "position does not exist")
+class _Streams:
+    """The handlers of the streams."""
 
-    async def submit(self, request: web.Request) -> web.Response:
-        return web.json_response(wire.order(self._exchange.submit(await _body(request))))
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
 
-    async def order(self, request: web.Request) -> web.Response:
-        return web.json_response(wire.order(self._venue.find(request.match_info["id"])))
+    async def trade_updates(self, request: web.Request) -> web.WebSocketResponse:
+        return await sockets.trade_updates(request, self._exchange)
 
-    async def order_of_client(self, request: web.Request) -> web.Response:
-        return web.json_response(wire.order(self._venue.find_client(request.query.get("client_order_id", ""))))
+    async def market_data(self, request: web.Request) -> web.WebSocketResponse:
+        return await sockets.market_data(request, self._exchange)
 
-    async def cancel(self, request: web.Request) -> web.Response:
-        self._exchange.cancel(request.match_info["id"])
-        return web.Response(status=204)
 
-    async def cancel_all(self, request: web.Request) -> web.Response:
-        still_open = [order for order in self._venue.orders.values() if order.is_open]
-        for order in still_open:
-            self._exchange.cancel(order.id)
-        answers = [{"id": order.id, "status": 200, "body": wire.order(order)} for order in still_open]
-        return web.json_response(answers, status=207)
+class _Control:
+    """The handlers of the replay itself: no faults strike here."""
 
-    async def orders(self, request: web.Request) -> web.Response:
-        query = request.query
-        limit = _limit(query.get("limit"), DEFAULT_ORDERS, MOST_ORDERS)
-        chosen = list(_orders(self._venue.orders.values(), query))
-        if query.get("direction", "desc") == "desc":
-            chosen.reverse()
-        return web.json_response([wire.order(order) for order in chosen[:limit]])
-
-    async def activities(self, request: web.Request) -> web.Response:
-        query, orders = request.query, self._venue.orders
-        fills = [wire.activity(fill, orders[fill.order_id].ask.quantity) for fill in self._venue.executions]
-        after, until, day = _time(query.get("after")), _time(query.get("until")), query.get("date", "")
-        fills = [
-            fill
-            for fill in fills
-            if (after is None or parse_utc(fill["transaction_time"]) > after)
-            and (until is None or parse_utc(fill["transaction_time"]) < until)
-            and fill["transaction_time"].startswith(day)
-        ]
-        if query.get("direction", "desc") == "desc":
-            fills.reverse()
-        token, size = query.get("page_token"), _limit(query.get("page_size"), MOST_ACTIVITIES, MOST_ACTIVITIES)
-        seen = [fill["id"] for fill in fills]
-        first = seen.index(token) + 1 if token in seen else 0
-        return web.json_response(fills[first : first + size])
-
-    async def bars(self, request: web.Request) -> web.Response:
-        return web.json_response(self._exchange.bars.page(request.query))
+    def __init__(self, exchange: Exchange, pace: Pace) -> None:
+        self._exchange, self._pace = exchange, pace
 
     async def state(self, request: web.Request) -> web.Response:
-        return web.json_response(self._exchange.state())
+        return web.json_response(self._state())
+
+    def _state(self) -> dict[str, Any]:
+        return {**self._exchange.state(), "speed": self._pace.speed, "auto": self._pace.auto}
 
     async def ledger(self, request: web.Request) -> web.Response:
-        orders = [wire.order(order) for order in self._venue.orders.values()]
-        fills = [wire.execution(fill) for fill in self._venue.executions]
-        return web.json_response({"orders": orders, "fills": fills, "account": wire.account(self._venue)})
+        venue = self._exchange.venue
+        return web.json_response(
+            {
+                "orders": [wire.order(order) for order in venue.orders.values()],
+                "fills": [wire.execution(fill) for fill in venue.executions],
+                "positions": wire.positions(venue),
+                "account": wire.account(venue),
+            }
+        )
 
     async def advance(self, request: web.Request) -> web.Response:
-        to = (await _body(request)).get("to") if request.can_read_body else None
+        to = (await read_body(request)).get("to") if request.can_read_body else None
         if to is not None and (isinstance(to, bool) or not isinstance(to, int)):
             raise Refusal(422, BAD_REQUEST, "to must be a bar number")
         self._exchange.advance(to)
-        return web.json_response(self._exchange.state())
+        return web.json_response(self._state())
 
+    async def faults(self, request: web.Request) -> web.Response:
+        found = self._exchange.faults
+        return web.json_response({"seed": found.seed, "fault": found.describe()})
 
-def _orders(orders: Iterable[Order], query: Mapping[str, str]) -> Iterable[Order]:
-    status, after, until = query.get("status", "open"), _time(query.get("after")), _time(query.get("until"))
-    if status not in ("open", "closed", "all"):
-        raise Refusal(422, BAD_REQUEST, f"invalid status {status!r}; use open, closed or all")
-    symbols = {name for name in query.get("symbols", "").split(",") if name}
-    for order in orders:
-        if (
-            status in ("all", "open" if order.is_open else "closed")
-            and (after is None or order.submitted_at > after)
-            and (until is None or order.submitted_at < until)
-            and (not symbols or order.ask.symbol in symbols)
-            and query.get("side", order.ask.side) == order.ask.side
-        ):
-            yield order
-
-
-def _time(text: str | None) -> Any:
-    if not text:
-        return None
-    try:
-        return parse_utc(text)
-    except ValueError as error:
-        raise Refusal(422, BAD_REQUEST, f"invalid time {text!r}; write RFC 3339 or YYYY-MM-DD") from error
-
-
-def _limit(text: str | None, default: int, most: int) -> int:
-    if not text:
-        return default
-    if not text.isdecimal() or not 0 < int(text) <= most:
-        raise Refusal(422, BAD_REQUEST, f"limit must be between 1 and {most}")
-    return int(text)
-
-
-async def _body(request: web.Request) -> dict[str, Any]:
-    try:
-        body = await request.json(loads=partial(json.loads, parse_float=Decimal))
-    except ValueError as error:
-        raise Refusal(400, BAD_BODY, "request body format is invalid") from error
-    if not isinstance(body, dict):
-        raise Refusal(400, BAD_BODY, "request body format is invalid")
-    return body
+    async def set_faults(self, request: web.Request) -> web.Response:
+        """Put other faults in the place of those that strike; those of the market itself are there from the start."""
+        try:
+            faults = Faults.from_dict(await request.json())
+        except (ValueError, AttributeError) as error:
+            raise Refusal(422, BAD_REQUEST, "faults must be a JSON object with seed and fault") from error
+        except ConfigError as error:
+            raise Refusal(422, BAD_REQUEST, str(error)) from error
+        if any(fault.group == WORLD for fault in faults.listed):
+            raise Refusal(422, BAD_REQUEST, "faults of the market itself are given when the exchange is opened")
+        self._exchange.faults = faults
+        return await self.faults(request)

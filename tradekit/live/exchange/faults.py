@@ -175,15 +175,15 @@ class Faults:
     struck: Counter[int] = field(default_factory=Counter, init=False)
 
     def __post_init__(self) -> None:
-        self.faults = tuple(self.faults)
+        self.listed = tuple(self.faults)
         self._met: Counter[int] = Counter()
-        self._dice = [random.Random(f"{self.seed}/{number}") for number in range(len(self.faults))]
+        self._dice = [random.Random(f"{self.seed}/{number}") for number in range(len(self.listed))]
 
     def strike(self, group: str, target: str, symbols: Iterable[str] = ()) -> Struck | None:
         """Return the fault of ``group`` that strikes ``target`` now, None when all goes well."""
         found: Struck | None = None
         named = frozenset(symbols)
-        for number, fault in enumerate(self.faults):
+        for number, fault in enumerate(self.listed):
             if fault.group != group or target not in fault.targets or (fault.symbol and fault.symbol not in named):
                 continue
             self._met[number] += 1
@@ -201,13 +201,13 @@ class Faults:
 
     def world(self, *kinds: str) -> list[tuple[Fault, dict[str, Any]]]:
         """Return the faults of the market itself of these kinds, with their settings."""
-        return [(fault, fault.settings(fault.kinds[0])) for fault in self.faults if fault.kinds[0] in kinds]
+        return [(fault, fault.settings(fault.kinds[0])) for fault in self.listed if fault.kinds[0] in kinds]
 
     def describe(self) -> list[dict[str, Any]]:
         """Return every fault as it was written and how often it struck."""
         return [
             {**{key: value for key, value in asdict(fault).items() if value is not None}, "struck": self.struck[number]}
-            for number, fault in enumerate(self.faults)
+            for number, fault in enumerate(self.listed)
         ]
 
     @classmethod

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-HTTP, ANSWER, REFUSAL, ORDER, CANCEL, STREAM, CONNECT, WORLD = (
-    "http", "answer", "refusal", "order", "cancel", "stream", "connect", "world",
+HTTP, ANSWER, REFUSAL, ORDER, CANCEL, STREAM, ACK, CONNECT, SUBSCRIBE, WORLD = (
+    "http", "answer", "refusal", "order", "cancel", "stream", "ack", "connect", "subscribe", "world",
 )  # fmt: skip
 
 TRADING = ("account", "configurations", "activities", "history", "clock", "calendar", "assets", "positions", "orders",
@@ -35,7 +35,7 @@ KINDS: dict[str, Kind] = {
     "reset": Kind(HTTP, ("accepted",), "any", "connection reset, before or after the request is carried out"),
     "truncated": Kind(HTTP, (), "any", "carried out; half of the answer, then a reset"),
     "empty": Kind(HTTP, (), "any", "carried out; status 200 and no body"),
-    "redirect": Kind(HTTP, ("accepted",), "any", "302 to another host"),
+    "redirect": Kind(HTTP, ("accepted",), "any", "302 to a host that is not this machine"),
     "hang": Kind(HTTP, ("accepted", "seconds"), "any", "no answer for `seconds`, then a reset"),
     "slow": Kind(HTTP, ("seconds",), "any", "the right answer, `seconds` late"),
     "clock_skew": Kind(ANSWER, ("seconds",), "clock", "the clock is `seconds` ahead (negative: behind)"),
@@ -56,10 +56,10 @@ KINDS: dict[str, Kind] = {
     "duplicate": Kind(STREAM, (), "streams", "the message comes twice"),
     "reorder": Kind(STREAM, (), "streams", "the message comes after the one that follows it"),
     "delay": Kind(STREAM, ("seconds",), "streams", "the message comes `seconds` late"),
-    "fill_before_ack": Kind(STREAM, (), "trade_updates", "an order's first message comes after its fill's"),
+    "fill_before_ack": Kind(ACK, (), "trade_updates", "an order's first message comes after its fill's"),
     "mute": Kind(STREAM, (), "streams", "from this message on the connection stays open and says nothing"),
     "402": Kind(CONNECT, (), "streams", "auth failed; the trading stream says unauthorized"),
-    "405": Kind(CONNECT, (), "market_data", "symbol limit exceeded, in answer to a subscription"),
+    "405": Kind(SUBSCRIBE, (), "market_data", "symbol limit exceeded, in answer to a subscription"),
     "406": Kind(CONNECT, (), "market_data", "connection limit exceeded, in answer to auth"),
     "409": Kind(CONNECT, (), "market_data", "insufficient subscription, in answer to auth"),
     # The market itself, from ``bar`` on: 1 is the first bar after the start of the replay.

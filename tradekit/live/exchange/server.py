@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from tradekit.errors import SessionError
-from tradekit.live.exchange.app import Exchange, application
+from tradekit.live.exchange.app import application
+from tradekit.live.exchange.exchange import Exchange
 from tradekit.live.exchange.venue import Settings
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Self
 
+    from tradekit.live.exchange.faults import Faults
+    from tradekit.live.exchange.pace import Pace
     from tradekit.market.panel import Floats, Panel
 
 LOOPBACK = "127.0.0.1"
@@ -32,14 +35,16 @@ class ExchangeServer:
         exchange: what to serve.
         host: address to bind; only loopback ones.
         port: 0 takes a free one.
+        pace: how market time passes; by requests only when left out.
 
     Raises:
         SessionError: not a loopback address, or the port is taken.
     """
 
-    def __init__(self, exchange: Exchange, host: str = LOOPBACK, port: int = 0) -> None:
+    def __init__(self, exchange: Exchange, host: str = LOOPBACK, port: int = 0, pace: Pace | None = None) -> None:
         demand_loopback(host)
         self.exchange, self._host, self._port = exchange, host, port
+        self._app = application(exchange, pace)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="exchange", daemon=True)
         self._ready, self._stop = threading.Event(), asyncio.Event()
@@ -74,7 +79,7 @@ class ExchangeServer:
 
     async def _serve(self) -> None:
         try:
-            runner, self._port = await listen(self.exchange, self._host, self._port)
+            runner, self._port = await listen(self._app, self._host, self._port)
         except OSError as error:
             self._failure = error
             return
@@ -84,13 +89,13 @@ class ExchangeServer:
         await runner.cleanup()
 
 
-async def listen(exchange: Exchange, host: str, port: int) -> tuple[web.AppRunner, int]:
+async def listen(app: web.Application, host: str, port: int) -> tuple[web.AppRunner, int]:
     """Start to answer on ``host`` and return the runner and the port it got.
 
     Raises:
         OSError: the port is taken.
     """
-    runner = web.AppRunner(application(exchange), access_log=None, shutdown_timeout=1.0)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()
@@ -108,6 +113,8 @@ def serve(
     settings: Settings | None = None,
     benchmark: Floats | None = None,
     store: Path | None = None,
+    faults: Faults | None = None,
+    pace: Pace | None = None,
     ready: Callable[[str], None] | None = None,
 ) -> None:
     """Serve ``panel`` in the foreground until SIGINT or SIGTERM.
@@ -119,26 +126,30 @@ def serve(
         settings: cash, costs, sleeves, where the replay starts.
         benchmark: (T,) closes of the panel's benchmark.
         store: file to restore the exchange from and to keep it in.
+        faults: what is to go wrong.
+        pace: how market time passes; by requests only when left out.
         ready: called with the URL once it answers.
 
     Raises:
         SessionError: not a loopback address, or the port is taken.
     """
     demand_loopback(host)
-    exchange = Exchange(panel, settings or Settings(), benchmark, store)
+    exchange = Exchange(panel, settings or Settings(), benchmark, store, faults)
     try:
-        asyncio.run(_foreground(exchange, host, port, ready))
+        asyncio.run(_foreground(exchange, host, port, pace, ready))
     except OSError as error:
         raise SessionError(f"cannot listen on {host}:{port}: {error.strerror}; choose another port") from error
     finally:
         exchange.close()
 
 
-async def _foreground(exchange: Exchange, host: str, port: int, ready: Callable[[str], None] | None) -> None:
+async def _foreground(
+    exchange: Exchange, host: str, port: int, pace: Pace | None, ready: Callable[[str], None] | None
+) -> None:
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    runner, taken = await listen(exchange, host, port)
+    runner, taken = await listen(application(exchange, pace), host, port)
     if ready:
         ready(f"http://{host}:{taken}")
     await stop.wait()

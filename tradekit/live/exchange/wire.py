@@ -6,19 +6,18 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from uuid import uuid5
 
-import numpy as np
-
-from tradekit.errors import DataError
-from tradekit.live.exchange.venue import MULTIPLIER, NAMESPACE
-from tradekit.live.times import eastern_clock, eastern_text, utc_text
-from tradekit.market import calendar
+from tradekit.live.exchange.account import MULTIPLIER, NAMESPACE
+from tradekit.live.times import utc_text
 
 if TYPE_CHECKING:
     from tradekit.live.exchange.orders import Execution, Order
     from tradekit.live.exchange.venue import Venue
+    from tradekit.live.exchange.world import Split
 
 Json = dict[str, Any]
 
+UNKNOWN_STATUS = "under_consideration"
+"""A status that no client library knows; what a fault shows in place of the real one."""
 ACCOUNT_ID = str(uuid5(NAMESPACE, "account"))
 
 
@@ -45,6 +44,7 @@ def asset_id(symbol: str) -> str:
 def account(venue: Venue) -> Json:
     """Return GET /v2/account."""
     long, short = _market_values(venue)
+    blocked = venue.world.is_blocked(venue.bar)
     return {
         "id": ACCOUNT_ID,
         "account_number": "LOCAL00001",
@@ -66,10 +66,10 @@ def account(venue: Venue) -> Json:
         "pending_transfer_in": "0",
         "multiplier": number(MULTIPLIER),
         "shorting_enabled": venue.settings.execution.allow_short,
-        "trading_blocked": False,
-        "transfers_blocked": False,
-        "account_blocked": False,
-        "trade_suspended_by_user": False,
+        "trading_blocked": blocked,
+        "transfers_blocked": blocked,
+        "account_blocked": blocked,
+        "trade_suspended_by_user": venue.suspended,
         "created_at": utc_text(venue.panel.close_time[venue.settings.start]),
     }
 
@@ -77,51 +77,6 @@ def account(venue: Venue) -> Json:
 def _market_values(venue: Venue) -> tuple[float, float]:
     values = [venue.shares(c) * venue.mark(c) for c in range(len(venue.panel.symbols)) if venue.shares(c)]
     return sum(v for v in values if v > 0), sum(v for v in values if v < 0)
-
-
-def clock(venue: Venue) -> Json:
-    """Return GET /v2/clock: the close of the newest bar, in New York's offset."""
-    panel, bar = venue.panel, venue.bar
-    today = panel.timestamps[bar].astype("M8[D]")
-    more_today = bar + 1 < len(panel) and panel.timestamps[bar + 1].astype("M8[D]") == today
-    later = panel.timestamps[bar + 1 :].astype("M8[D]")
-    later = later[later > today]
-    following = later[0] if len(later) else _next_session(today)
-    opens, closes = _bells(following)
-    return {
-        "timestamp": eastern_text(venue.now),
-        "is_open": bool(more_today),
-        "next_open": eastern_text(opens),
-        "next_close": eastern_text(_bells(today)[1] if more_today else closes),
-    }
-
-
-def _next_session(day: np.datetime64) -> np.datetime64:
-    following = day + np.timedelta64(1, "D")
-    try:
-        found = calendar.sessions(str(following), str(day + np.timedelta64(14, "D")))
-    except DataError:
-        return following
-    return found[0] if len(found) else following
-
-
-def _bells(day: np.datetime64) -> tuple[np.datetime64, np.datetime64]:
-    """Return open and close of a session, UTC; the whole date where the calendar has no session."""
-    days = np.array([day], "M8[D]")
-    opens, closes = calendar.session_open(days)[0], calendar.session_close(days)[0]
-    if np.isnat(opens):
-        return day.astype("M8[ns]"), (day + np.timedelta64(1, "D")).astype("M8[ns]")
-    return opens, closes
-
-
-def sessions(start: str, end: str) -> list[Json]:
-    """Return GET /v2/calendar: dates with opens and closes as HH:MM in New York."""
-    days = calendar.sessions(start, end)
-    opens, closes = calendar.session_open(days), calendar.session_close(days)
-    return [
-        {"date": str(day), "open": eastern_clock(opened), "close": eastern_clock(closed)}
-        for day, opened, closed in zip(days, opens, closes, strict=True)
-    ]
 
 
 def assets(venue: Venue) -> list[Json]:
@@ -136,7 +91,7 @@ def assets(venue: Venue) -> list[Json]:
 def asset(venue: Venue, symbol: str) -> Json:
     """Return one asset; it is tradable once it has a price."""
     column = venue.column(symbol)
-    tradable = column is not None and not np.isnan(venue.mark(column))
+    tradable = column is not None and venue.is_tradable(column)
     return {
         "id": asset_id(symbol),
         "class": "us_equity",
@@ -153,38 +108,39 @@ def asset(venue: Venue, symbol: str) -> Json:
     }
 
 
-def order(item: Order) -> Json:
-    """Return one order."""
+def order(item: Order, odd: bool = False) -> Json:
+    """Return one order; an ``odd`` answer shows the status that a fault puts in place of the real one."""
     ask, submitted = item.ask, utc_text(item.submitted_at)
     closed = None if item.closed_at is None else utc_text(item.closed_at)
+    kind = "market" if ask.limit is None else "limit"
     return {
         "id": item.id,
         "client_order_id": ask.client_order_id,
         "created_at": submitted,
-        "updated_at": closed or submitted,
+        "updated_at": submitted if item.updated_at is None else utc_text(item.updated_at),
         "submitted_at": submitted,
-        "filled_at": closed if item.filled else None,
-        "expired_at": None,
+        "filled_at": None if item.filled_at is None else utc_text(item.filled_at),
+        "expired_at": closed if item.status == "expired" else None,
         "canceled_at": closed if item.status == "canceled" else None,
         "failed_at": None,
-        "replaced_at": None,
-        "replaced_by": None,
-        "replaces": None,
+        "replaced_at": closed if item.status == "replaced" else None,
+        "replaced_by": item.replaced_by,
+        "replaces": item.replaces,
         "asset_id": asset_id(ask.symbol),
         "symbol": ask.symbol,
         "asset_class": "us_equity",
-        "notional": None,
-        "qty": number(ask.quantity),
+        "notional": None if ask.notional is None else number(ask.notional),
+        "qty": None if ask.notional is not None else number(ask.quantity),
         "filled_qty": number(item.filled),
         "filled_avg_price": None if item.price is None else number(item.price),
         "order_class": "",
-        "order_type": "market",
-        "type": "market",
+        "order_type": kind,
+        "type": kind,
         "side": ask.side,
         "time_in_force": ask.time_in_force,
-        "limit_price": None,
+        "limit_price": None if ask.limit is None else number(ask.limit),
         "stop_price": None,
-        "status": item.status,
+        "status": UNKNOWN_STATUS if odd else item.status,
         "extended_hours": False,
         "legs": None,
         "trail_percent": None,
@@ -193,6 +149,18 @@ def order(item: Order) -> Json:
         # What was taken in cash beside the price: commission and regulatory fees.
         "commission": number(item.commission),
     }
+
+
+def update(event: str, item: Order, fill: Execution | None, venue: Venue) -> Json:
+    """Return what the trade-updates stream says about an order."""
+    column = venue.panel.symbols.index(item.ask.symbol)
+    moment = item.updated_at if item.updated_at is not None else item.submitted_at
+    data: Json = {"event": event, "timestamp": utc_text(moment), "order": order(item)}
+    if fill is not None:
+        held = number(venue.shares(column))
+        data |= {"execution_id": fill.id, "price": number(fill.price), "qty": number(fill.quantity)}
+        data |= {"position_qty": held, "timestamp": utc_text(fill.time)}
+    return {"stream": "trade_updates", "data": data}
 
 
 def positions(venue: Venue) -> list[Json]:
@@ -212,7 +180,7 @@ def position(venue: Venue, column: int) -> Json:
         "asset_class": "us_equity",
         "asset_marginable": True,
         "qty": number(shares),
-        "qty_available": number(shares + min(venue.pending(column), 0.0) if shares > 0 else shares),
+        "qty_available": number(venue.lots(shares + venue.pending(column, "sell")) if shares > 0 else shares),
         "side": "long" if shares > 0 else "short",
         "avg_entry_price": number(cost),
         "cost_basis": number(basis),
@@ -228,27 +196,76 @@ def position(venue: Venue, column: int) -> Json:
 
 
 def activity(fill: Execution, order_quantity: float) -> Json:
-    """Return one fill as an account activity."""
+    """Return one fill as an account activity; ``order_quantity`` is 0 for an order by value."""
     stamp = utc_text(fill.time)
-    digits = "".join(filter(str.isdigit, stamp))[:17].ljust(17, "0")
-    whole = fill.quantity == order_quantity
+    leaves = max(order_quantity - fill.cumulative, 0.0) if fill.status != "filled" else 0.0
     return {
-        "id": f"{digits}::{fill.id}",
+        "id": f"{_digits(stamp)}::{fill.id}",
         "account_id": ACCOUNT_ID,
         "activity_type": "FILL",
         "transaction_time": stamp,
-        "type": "fill" if whole else "partial_fill",
+        "type": "fill" if fill.status == "filled" else "partial_fill",
         "price": number(fill.price),
         "qty": number(fill.quantity),
-        "cum_qty": number(fill.quantity),
-        "leaves_qty": "0" if whole else number(order_quantity - fill.quantity),
+        "cum_qty": number(fill.cumulative),
+        "leaves_qty": number(leaves),
         "side": fill.side,
         "symbol": fill.symbol,
         "order_id": fill.order_id,
-        "order_status": "filled" if whole else "canceled",
+        "order_status": fill.status,
     }
+
+
+def split_activity(venue: Venue, split: Split, before: float) -> Json:
+    """Return the split of a position as an account activity: the shares it added."""
+    stamp, symbol = utc_text(venue.opens_at(split.bar)), venue.panel.symbols[split.column]
+    return {
+        "id": f"{_digits(stamp)}::{uuid5(NAMESPACE, f'split/{split.bar}/{symbol}')}",
+        "account_id": ACCOUNT_ID,
+        "activity_type": "SPLIT",
+        "date": stamp[:10],
+        "net_amount": "0",
+        "description": f"{symbol} split, {number(split.ratio)} for 1",
+        "symbol": symbol,
+        "qty": number(venue.lots(before * split.ratio - before)),
+        "status": "executed",
+    }
+
+
+def _digits(stamp: str) -> str:
+    return "".join(filter(str.isdigit, stamp))[:17].ljust(17, "0")
 
 
 def execution(fill: Execution) -> Json:
     """Return one fill as the exchange's own ledger keeps it, numbers as they are."""
     return {**fill._asdict(), "time": utc_text(fill.time)}
+
+
+def portfolio(venue: Venue, rows: list[int], timeframe: str) -> Json:
+    """Return GET /v2/account/portfolio/history for the bars ``rows`` of the panel."""
+    base, start = venue.settings.cash, venue.settings.start
+    equity = [venue.history[row - start] for row in rows]
+    return {
+        "timestamp": [int(venue.panel.close_time[row].astype("M8[s]").astype(int)) for row in rows],
+        "equity": equity,
+        "profit_loss": [value - base for value in equity],
+        "profit_loss_pct": [value / base - 1.0 for value in equity],
+        "base_value": base,
+        "timeframe": timeframe,
+    }
+
+
+def configuration(venue: Venue) -> Json:
+    """Return GET /v2/account/configurations."""
+    execution = venue.settings.execution
+    return {
+        "dtbp_check": "entry",
+        "fractional_trading": execution.fractional,
+        "max_margin_multiplier": number(MULTIPLIER),
+        "no_shorting": not execution.allow_short,
+        "pdt_check": "entry",
+        "suspend_trade": venue.suspended,
+        "trade_confirm_email": "none",
+        "ptp_no_exception_entry": False,
+        "max_options_trading_level": None,
+    }
