@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,6 +18,17 @@ def test_the_shipped_recipe(repository: Path) -> None:
     assert (recipe.name, recipe.data.source, recipe.data.end) == ("symbol_ppo", "sample", "2011-12-31")
     assert recipe.reward.preset == "minimal"
     assert Recipe.from_dict(recipe.to_dict()) == recipe
+
+
+def test_the_shipped_recipe_says_what_the_defaults_are(repository: Path) -> None:
+    """So that nobody has to guess which of them a recipe without a line has."""
+    shipped = Recipe.load(repository / "policies" / "symbol_ppo" / "recipe.toml")
+    assert replace(shipped, name="policy", data=Recipe().data) == Recipe()
+
+
+def test_a_recipe_survives_json() -> None:
+    recipe = Recipe.from_dict({"entropy": {"preset": "v10_2"}, "ppo": {"network": [8, 8]}, "tracking": {"mlflow": "x"}})
+    assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
 
 
 def test_what_is_left_out_has_a_default() -> None:
@@ -44,10 +57,26 @@ def test_a_date_may_stand_without_quotes(tmp_path: Path) -> None:
         ({"ppo": {"batch": 100}}, "batch is 100; it must divide environments x steps = 4096"),
         ({"ppo": {"gamma": 1.5}}, "gamma is 1.5; a number above 0 and at most 1"),
         ({"ppo": {"learning_rate": "fast"}}, "learning_rate is 'fast'; a number above 0"),
-        ({"ppo": {"hold_bias": -1.0}}, "hold_bias is -1.0; a number above 0"),
+        ({"ppo": {"hold_bias": -1.0}}, "hold_bias is -1.0; a number, 0 or more"),
         ({"data": {"train_fraction": 0}}, "train_fraction is 0; a number above 0 and at most 1"),
         ({"environment": {"episode_bars": 0}}, "episode_bars is 0; a whole number, 1 or more"),
         ({"seed": -1}, "seed is -1; a whole number, 0 or more"),
+        ({"name": 7}, "name is 7; text in quotes"),
+        ({"entropy": {"shedule": "linear"}}, "unknown key of [entropy] 'shedule'; did you mean schedule?"),
+        ({"guard": {"colapse": True}}, "unknown key of [guard] 'colapse'; did you mean collapse?"),
+        ({"guard": {"alarms": "yes"}}, "alarms is 'yes'; true or false"),
+        ({"validation": {"every": 0}}, "every is 0; a whole number, 1 or more"),
+        ({"validation": {"min_delta": -1}}, "min_delta is -1; a number, 0 or more"),
+        ({"checkpoints": {"best": 0}}, "best is 0; a whole number, 1 or more"),
+        ({"tracking": {"mlflow": 3}}, "mlflow is 3; text in quotes"),
+        ({"ppo": {"network": 64}}, "network is 64; a list, in square brackets"),
+        ({"ppo": {"clip_range": 2}}, "clip_range is 2; a number above 0 and at most 1"),
+        ({"ppo": {"learning_rate_final": 0}}, "learning_rate_final is 0; a number above 0"),
+        ({"ppo": {"target_kl": "small"}}, "target_kl is 'small'; a number above 0"),
+        ({"ppo": {"actor_gain": 0}}, "actor_gain is 0; a number above 0"),
+        ({"data": {"features": 3}}, "features is 3; a list, in square brackets"),
+        ({"data": {"features": [3]}}, "a name in features is 3; text in quotes"),
+        ({"data": {"source": 3}}, "source is 3; text in quotes"),
         ({"seed": 2**32}, "seed is 4294967296; at most 4294967295"),
     ],
 )

@@ -20,8 +20,8 @@ def demand_number(name: str, value: Any, above: float, most: float = math.inf) -
 
 def demand_not_negative(name: str, value: Any) -> None:
     """Raise ConfigError unless ``value`` is a finite number of at least 0."""
-    if isinstance(value, bool) or value != 0:
-        demand_number(name, value, 0.0)
+    if not (_is_number(value) and value >= 0 and math.isfinite(value)):
+        raise ConfigError(f"{name} is {value!r}; a number, 0 or more")
 
 
 def demand_whole(name: str, value: Any, least: int) -> None:

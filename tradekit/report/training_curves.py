@@ -68,7 +68,7 @@ class Curves:
         return json.dumps(plain(self._drawn), separators=(",", ":"), sort_keys=True)
 
     def _shown(self, column: str, rows: list[int]) -> Floats:
-        """Return the values at ``rows``; judgements, rarer than updates, stand until the next where rows are left out."""
+        """Return the values at ``rows``; judgements are rare, and stand until the next where rows are left out."""
         values = self.columns[column]
         return values if len(rows) == len(values) else _held(values)[rows]
 
