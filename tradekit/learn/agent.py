@@ -20,7 +20,7 @@ from tradekit.learn.actions import (
     remember_nothing,
 )
 from tradekit.learn.jit import compiled, inlined
-from tradekit.learn.observations import STATE, observe
+from tradekit.learn.observations import STATE, Stacked, observe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -120,13 +120,17 @@ class SymbolAgent:
         features: what is seen of the bars.
         scheme: what the actions do.
         decide_by: raw observations (B, D) and masks (B, 7) to actions (B,) and probabilities (B, 7).
+        stacked_bars: of how many bars it sees the features at once.
     """
 
     sleeves = True
     kind = "policy"
 
-    def __init__(self, name: str, features: FeatureSpec, scheme: ActionScheme, decide_by: Decide) -> None:
+    def __init__(
+        self, name: str, features: FeatureSpec, scheme: ActionScheme, decide_by: Decide, stacked_bars: int = 1
+    ) -> None:
         self.name, self.features, self.scheme = name, features, scheme
+        self._sees = features if stacked_bars == 1 else Stacked(features.names, stacked_bars)
         self._decide_by, self._kernel = decide_by, scheme.kernel
 
     def __deepcopy__(self, memo: dict[int, object]) -> Self:
@@ -136,7 +140,7 @@ class SymbolAgent:
     @property
     def lookback(self) -> int:
         """Bars of history that the features need, the newest included."""
-        return self.features.lookback
+        return self._sees.lookback
 
     def fit(self, train: Panel) -> Self:
         """Return self: the policy is frozen."""
@@ -153,7 +157,7 @@ class SymbolAgent:
     def decide_all(self, views: Sequence[View], portfolios: Portfolios, state: Diary) -> Targets:
         """Return the shares each sleeve orders after the newest bar of its own view."""
         sight = (portfolios.window, portfolios.column)
-        features = np.array([view.features(self.features) for view in views])[sight]
+        features = np.array([view.features(self._sees) for view in views])[sight]
         tradable = np.array([view.tradable for view in views])[sight]
         usable = tradable & np.isfinite(features).all(axis=1)
         owns = _portfolio(portfolios, np.array([view.mark for view in views])[sight])

@@ -85,6 +85,11 @@ class Bundle:
         """What the policy sees of the bars."""
         return FeatureSpec(tuple(self.manifest["observation"]["features"]))
 
+    @property
+    def stacked_bars(self) -> int:
+        """Of how many bars it sees the features at once."""
+        return int(self.manifest["observation"].get("stacked_bars", 1))
+
     @cached_property
     def scheme(self) -> ActionScheme:
         """What its actions do."""
@@ -170,7 +175,9 @@ def _check_meaning(bundle: Bundle) -> None:
     file = bundle.folder / MANIFEST
     try:
         same = bundle.features.content_hash == bundle.manifest["observation"]["features_hash"]
-        same &= tuple(bundle.manifest["observation"]["names"]) == observations.names(bundle.features)
+        same &= tuple(bundle.manifest["observation"]["names"]) == observations.names(
+            bundle.features, bundle.stacked_bars
+        )
         same &= tuple(bundle.manifest["actions"]["names"]) == NAMES
         _ = bundle.scheme
     except ConfigError as error:

@@ -8,7 +8,9 @@ sound.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -87,6 +89,37 @@ def names(spec: FeatureSpec, stacked: int = 1) -> tuple[str, ...]:
     """
     older = [f"{name}_ago_{bars}" for bars in range(1, stacked) for name in spec.names]
     return (*spec.names, *older, *STATE)
+
+
+@dataclass(frozen=True)
+class Stacked(FeatureSpec):
+    """A choice of features as they were in the last bars too.
+
+    Attributes:
+        bars: how many, K; ``compute`` answers (T, N, K F), the newest bar's F features first, NaN before the first bar.
+    """
+
+    bars: int = 1
+
+    @property
+    def lookback(self) -> int:
+        """Bars, the newest included, that a row of ``compute`` depends on."""
+        return super().lookback + self.bars - 1
+
+    @cached_property
+    def content_hash(self) -> str:
+        """SHA-256 over the features' hash and the number of bars."""
+        return hashlib.sha256(f"{FeatureSpec(self.names).content_hash} x {self.bars}".encode()).hexdigest()
+
+    def compute(self, panel: Panel) -> Floats:
+        """Return the features of every bar and of those before it, (T, N, K F) float64, read-only."""
+        table = super().compute(panel)
+        bars, width, count = table.shape
+        out = np.full((bars, width, self.bars * count), np.nan)
+        for k in range(min(self.bars, bars)):
+            out[k:, :, k * count : (k + 1) * count] = table[: bars - k]
+        out.setflags(write=False)
+        return out
 
 
 def default_features(panel: Panel) -> str:

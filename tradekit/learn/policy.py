@@ -28,7 +28,7 @@ class PolicyStrategy(SymbolAgent):
     """
 
     def __init__(self, bundle: Bundle) -> None:
-        super().__init__(bundle.name, bundle.features, bundle.scheme, bundle.decide)
+        super().__init__(bundle.name, bundle.features, bundle.scheme, bundle.decide, bundle.stacked_bars)
         self.bundle = bundle
 
     @classmethod

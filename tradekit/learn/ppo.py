@@ -69,8 +69,8 @@ class Judgement:
 
 def judge(recipe: Recipe, task: Task, policy: FrozenPolicy, validation_start: int, step: int) -> Judgement:
     """Run ``policy`` over the bars from ``validation_start``, by the backtest itself."""
-    agent = SymbolAgent(recipe.name, task.features, recipe.actions, partial(ask, policy))
-    first = validation_start + 1 - task.features.lookback
+    agent = SymbolAgent(recipe.name, task.features, recipe.actions, partial(ask, policy), task.stacked_bars)
+    first = validation_start + 1 - agent.lookback
     ledger = simulate(agent, task.panel[first:], recipe.costs, recipe.execution, start=validation_start - first)
     return Judgement(step, sharpe(ledger.returns, task.panel.bars_per_year), ledger, action_statistics(ledger))
 

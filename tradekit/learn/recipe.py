@@ -64,13 +64,19 @@ class Environment:
     Attributes:
         episode_bars: steps of one, from a random start in the training slice.
         cash: dollars of the sleeve at its start.
+        stacked_bars: of how many bars the features are seen at once.
+        liquidate: sell all before an episode ends, instead of marking the position to market.
     """
 
     episode_bars: int = 256
     cash: float = 100_000.0
+    stacked_bars: int = 1
+    liquidate: bool = False
 
     def __post_init__(self) -> None:
         demand_whole("episode_bars", self.episode_bars, 1)
+        demand_whole("stacked_bars", self.stacked_bars, 1)
+        demand_switch("liquidate", self.liquidate)
         demand_number("cash", self.cash, 0.0)
 
 

@@ -226,6 +226,8 @@ def go_on(
         stop=split.train_stop,
         episode_bars=recipe.environment.episode_bars,
         cash=recipe.environment.cash,
+        stacked_bars=recipe.environment.stacked_bars,
+        liquidate=recipe.environment.liquidate,
     )
     with alone_in(out), own_generators():
         training = Training(recipe, task, split.validation_start, Place(out / CHECKPOINTS, progress, stop))
@@ -326,11 +328,12 @@ def split_bars(recipe: Recipe, panel: Panel, spec: FeatureSpec) -> Split:
     else:
         stop = int(len(panel) * data.train_fraction)
     validation_start = stop - int(stop * data.validation_fraction)
-    train_stop = validation_start - spec.lookback
-    if train_stop < spec.lookback + 2 or stop - validation_start < 2:
+    lookback = spec.lookback + recipe.environment.stacked_bars - 1
+    train_stop = validation_start - lookback
+    if train_stop < lookback + 2 or stop - validation_start < 2:
         raise DataError(
-            f"{panel.source}: {stop} bars up to the end of training are too few; features look back {spec.lookback} "
-            f"bars, so give at least {_fewest(data.validation_fraction, spec.lookback)}"
+            f"{panel.source}: {stop} bars up to the end of training are too few; features look back {lookback} "
+            f"bars, so give at least {_fewest(data.validation_fraction, lookback)}"
         )
     return Split(train_stop, validation_start, stop)
 
@@ -349,7 +352,8 @@ def manifest_of(recipe: Recipe, task: Task, split: Split, metrics: dict[str, Any
         "observation": {
             "features": spec.names,
             "features_hash": spec.content_hash,
-            "names": names(spec),
+            "stacked_bars": task.stacked_bars,
+            "names": names(spec, task.stacked_bars),
             "normalisation": task.statistics.to_dict(),
         },
         # Where curves are sent to does not make another policy.
