@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tests.panels import BuyOnce, random_panel
-from tradekit.engine.strategy import Portfolios, Targets, View
 from tradekit.engine.scenarios import Scenario
+from tradekit.engine.strategy import Portfolios, Targets, View
 from tradekit.engine.stress import Stress, stress
 from tradekit.engine.walk_forward import WalkForward, walk_forward
 from tradekit.engine.windows import Windowing

@@ -267,3 +267,25 @@ def test_no_run_folder(content: str | None, tmp_path: Path) -> None:
         read_run(tmp_path)
     assert "manifest.json" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_drawn_worlds_are_told_by_their_median_and_range(tmp_path: Path) -> None:
+    from tests.panels import BuyOnce, random_panel
+    from tradekit.engine.scenarios import Scenario
+    from tradekit.engine.stress import stress
+    from tradekit.engine.windows import Windowing
+
+    scenarios = (Scenario("base", "base"), Scenario("paths", "bootstrap", bars=60, draws=9))
+    result = stress(BuyOnce(), random_panel(200, 3), scenarios, Windowing(50, 50))
+    draws = result.cell("buy_and_hold", "paths").draws
+    assert draws is not None
+    folder = write_run(result, tmp_path / "run", **RUN)
+    cell = read_summary(folder)["scenarios"][1]["cells"][0]
+    assert cell["draws"]["worlds"] == 9
+    assert cell["draws"]["total_return"]["median"] == np.median(draws.total_return)
+    assert cell["metrics"]["total_return"] == np.median(draws.total_return)
+    assert cell["draws"]["sharpe"]["low"] == np.quantile(draws.sharpe, 0.025)
+    page = (folder / "report.html").read_text()
+    low, high = (100.0 * np.quantile(draws.max_drawdown, share) for share in (0.025, 0.975))
+    assert f"<small>{low:.1f}\u00a0% to {high:.1f}\u00a0%</small>" in page
+    assert read_summary(folder)["scenarios"][0]["cells"][0]["draws"] is None

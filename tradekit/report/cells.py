@@ -51,7 +51,8 @@ def heat(number_: float | None, share: float, shown: str, title: str | None = No
         return tag("td", DASH, class_="none", title=title)
     data = {f"data_{key}": text for key, text in names.items()}
     data |= {"class_": "up" if share >= 0.0 else "down", "style": f"--v:{min(1.0, abs(share)):.2f}"}
-    return tag("td", typeset(shown), title=title, data_value=repr(number_), **data)
+    text = shown if isinstance(shown, Markup) else typeset(shown)
+    return tag("td", text, title=title, data_value=repr(number_), **data)
 
 
 def share_of(number_: float | None, most: float) -> float:

@@ -186,6 +186,11 @@ def _stress(result: Stress, run: dict[str, Any]) -> Record:
         for cell in result.cells
         if cell.ledger is None
     ]
+    manifest["draws"] = [
+        {"strategy": cell.strategy, "scenario": cell.scenario, "worlds": len(cell.draws.sharpe)} | cell.draws.ranges()
+        for cell in result.cells
+        if cell.draws is not None
+    ]
     tracks = tuple(track for scenario in result.scenarios for track in _cells(result, scenario.name))
     manifest["scored_from"] = {track.scenario: track.scored_from for track in tracks}
     ledgers = [cell.ledger for cell in result.cells if cell.ledger is not None and cell.scenario == base]
@@ -223,6 +228,7 @@ def _settings(result: WalkForward | Stress, run: dict[str, Any], kind: str) -> d
         "base_scenario": BASE,
         "scenarios": [],
         "skipped_cells": [],
+        "draws": [],
     }
 
 

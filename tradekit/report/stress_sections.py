@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from tradekit.report.cells import heat, robust_most, share_of, th
 from tradekit.report.columns import STRESS
 from tradekit.report.figures import bar, choice
-from tradekit.report.markup import Markup, section, table, tag
+from tradekit.report.markup import Markup, join, section, table, tag, typeset
 from tradekit.report.text import break_even_text
-from tradekit.report.words import interval
+from tradekit.report.words import DASH, interval
 
 if TYPE_CHECKING:
     from tradekit.report.columns import Column
@@ -24,7 +24,9 @@ def heat_map(summary: Summary, styles: dict[str, str]) -> Markup:
     return section(
         "Under stress",
         choice("stress", panes),
-        lead="Blue gains, orange loses. Replays fit each strategy on the bars before them and run through the crisis.",
+        lead="Blue gains, orange loses. Under a Sharpe ratio stands its interval of 95 %. Of a scenario with several "
+        "drawn worlds the one with the median result is shown, and under it the range of 95 % of them. Replays "
+        "fit each strategy on the bars before them and run through the crisis; the others keep what was learnt.",
         id_="stress",
     )
 
@@ -49,16 +51,22 @@ def _cell(scenario: str, cell: dict[str, Any], column: Column, most: float) -> M
         return tag("td", "skipped", class_="none", title=cell["skipped"])
     value = metrics[column.metric]
     share = share_of(value, most) * (-1.0 if column.metric == "max_drawdown" else 1.0)
-    bounds = f"95 % interval {interval(metrics['sharpe_low'], metrics['sharpe_high'])}"
-    return heat(
-        value,
-        share,
-        column.show(metrics),
-        title=bounds if column.metric == "sharpe" else None,
-        strategy=cell["strategy"],
-        scenario=scenario,
-        metric=column.metric,
-    )
+    below = _range(cell, column)
+    shown = join(typeset(column.show(metrics)), below and join(" ", tag("small", typeset(below))))
+    names = {"strategy": cell["strategy"], "scenario": scenario, "metric": column.metric}
+    return heat(value, share, shown, **names)
+
+
+def _range(cell: dict[str, Any], column: Column) -> str | None:
+    """Return what stands under a figure: its range over drawn worlds, or a Sharpe ratio's interval."""
+    if cell["draws"] is not None:
+        worlds = cell["draws"][column.metric]
+        low, high = (column.show({column.metric: worlds[end]}) for end in ("low", "high"))
+        return f"{low} to {high}"
+    if column.metric != "sharpe":
+        return None
+    bounds = interval(cell["metrics"]["sharpe_low"], cell["metrics"]["sharpe_high"])
+    return None if bounds == DASH else bounds
 
 
 def _meaning(scenario: dict[str, Any]) -> str:

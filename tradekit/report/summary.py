@@ -104,11 +104,13 @@ def _shares(ids: Any, names: list[str]) -> dict[str, float]:
 def _scenario(record: Record, entry: dict[str, Any]) -> dict[str, Any]:
     tracks, gone = record.of(entry["name"]), record.manifest["skipped_cells"]
     why = {one["strategy"]: one["skipped"] for one in gone if one["scenario"] == entry["name"]}
+    draws = {one["strategy"]: one for one in record.manifest["draws"] if one["scenario"] == entry["name"]}
     cells = [
         {
             "strategy": name,
             "skipped": why.get(name),
             "metrics": metrics_of(tracks[name], record.bars_per_year) if name in tracks else None,
+            "draws": draws.get(name),
         }
         for name in (one["name"] for one in record.manifest["strategies"])
     ]
