@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from tests.panels import BuyOnce, Table, random_panel
+from tests.panels import BuyOnce, Table, intraday, random_panel
 from tradekit.engine.audit import audit
+from tradekit.engine.copies import fit
 from tradekit.engine.strategy import Portfolios, Targets, View
 from tradekit.errors import CausalityError
+from tradekit.market.execution import ExecutionModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +43,8 @@ def momentum(close: Floats) -> Any:
     return signal
 
 
-def next_bar(close: Floats) -> Any:
+def same_bar_close(close: Floats) -> Any:
+    """Be long in the bars that rose: row d decides on the close of the bar in which it is filled."""
     return np.vstack([close[1:] > close[:-1], np.zeros((1, close.shape[1]))])
 
 
@@ -78,7 +81,52 @@ def detrended(close: Floats) -> Any:
     return close < np.linspace(close[0], close[-1], len(close))
 
 
-LEAKS = [next_bar, centred, global_z_score, global_rank, back_filled, resampled, detrended]
+def central_difference(close: Floats) -> Any:
+    return np.gradient(close, axis=0) > 0
+
+
+def two_sided_filter(close: Floats) -> Any:
+    forth = np.apply_along_axis(np.convolve, 0, close, np.full(7, 1 / 7), "same")
+    return close < forth
+
+
+def share_of_maximum(close: Floats) -> Any:
+    return close > 0.9 * close.max(axis=0)
+
+
+def fit_on_the_test_slice(close: Floats) -> Any:
+    """Regress the next return on the last one over all bars, and trade on the sign of the slope."""
+    returns = np.diff(np.log(close), axis=0, prepend=np.log(close[:1]))
+    slope = (returns[1:] * returns[:-1]).sum(axis=0) / (returns[:-1] ** 2).sum(axis=0)
+    return slope * returns > 0
+
+
+def principal_component(close: Floats) -> Any:
+    centred_ = np.log(close) - np.log(close).mean(axis=0)
+    _, _, axes = np.linalg.svd(centred_, full_matrices=False)
+    return (centred_ @ axes[0] > 0)[:, None] & np.ones(close.shape, np.bool_)
+
+
+def tiny(close: Floats) -> Any:
+    """Move a weight by a millionth of a millionth when the next bar rises."""
+    return 0.5 + 1e-12 * same_bar_close(close)
+
+
+LEAKS = [
+    same_bar_close,
+    centred,
+    global_z_score,
+    global_rank,
+    back_filled,
+    resampled,
+    detrended,
+    central_difference,
+    two_sided_filter,
+    share_of_maximum,
+    fit_on_the_test_slice,
+    principal_component,
+    tiny,
+]
 
 
 @pytest.mark.parametrize("symbols", [1, 8])
@@ -90,42 +138,161 @@ def test_each_leak_is_caught_and_named(leak: Callable[[Floats], Any], symbols: i
     assert report.first_violation is not None
     assert report.first_violation.column in ("close", "history length"), report
     assert np.datetime64(report.first_violation.timestamp) in panel.timestamps
-    with pytest.raises(CausalityError, match=f"{leak.__name__} uses the future"):
+    with pytest.raises(CausalityError, match=f"{leak.__name__} uses the future: its decision for S. at 20"):
         report.require()
 
 
-def test_a_future_dated_join_is_caught() -> None:
-    panel = random_panel(400, 3)
+class Ahead:
+    """Decides by whatever ``rule`` makes of the panel, one row later than it may."""
 
-    class JoinsLate:
-        name = "joins_late"
+    def __init__(self, rule: Callable[[Panel], Any], **attributes: Any) -> None:
+        self.name, self._rule = "ahead", rule
+        vars(self).update(attributes)
 
-        def fit(self, train: Panel) -> JoinsLate:
-            return self
+    def fit(self, train: Panel) -> Ahead:
+        return self
 
-        def weights(self, p: Panel) -> Floats:
-            published = np.roll(p.benchmark_returns, -1)  # the value of the day after
-            return np.repeat((published > 0)[:, None], len(p.symbols), axis=1) / len(p.symbols)
-
-    report = audit(JoinsLate(), panel)
-    assert not report.passed
+    def weights(self, panel: Panel) -> Floats:
+        known = np.zeros(panel.close.shape, np.bool_)
+        known[:-1] = self._rule(panel)[1:]
+        return known / len(panel.symbols)
 
 
-def test_the_column_whose_future_is_used_is_named() -> None:
-    class PeeksVolume:
-        name = "peeks_volume"
+def each(values: Any, panel: Panel) -> Any:
+    """Repeat one value a bar for every symbol."""
+    return np.repeat(np.asarray(values)[:, None], len(panel.symbols), axis=1)
 
-        def fit(self, train: Panel) -> PeeksVolume:
-            return self
 
-        def weights(self, p: Panel) -> Floats:
-            table = np.zeros(p.close.shape)
-            table[:-1] = (p.volume[1:] > p.volume[:-1]) / len(p.symbols)
+SENTIMENT = dict(zip(range(-40, 10_000), np.random.default_rng(0).normal(size=10_040), strict=True))
+
+
+def joined(panel: Panel) -> Any:
+    """A series of the user's own, by day."""
+    days = (panel.timestamps - np.datetime64("2010-01-04")).astype("m8[D]").astype(int)
+    return each([SENTIMENT[day] > 0 for day in days], panel)
+
+
+BY_COLUMN = [
+    (lambda panel: panel.open > np.vstack([panel.open[:1], panel.open[:-1]]), "open"),
+    (lambda panel: panel.close > panel.open, "open"),
+    (lambda panel: panel.high / panel.close > 1.004, "high"),
+    (lambda panel: panel.low / panel.close < 0.996, "low"),
+    (lambda panel: (panel.high - panel.low) / panel.close > 0.007, "high"),
+    (lambda panel: panel.volume > 1.5e6, "volume"),
+    (lambda panel: np.roll(panel.close, 1, axis=1) > np.roll(panel.open, 1, axis=1), "open"),  # of another symbol
+    (lambda panel: each(panel.benchmark_returns > 0, panel), "benchmark_returns"),
+    (lambda panel: panel.tradable, "tradable"),
+    (lambda panel: ~np.isnan(panel.close), "tradable"),
+    (joined, "timestamps"),
+    (lambda panel: each(np.diff(panel.timestamps.astype(int), prepend=0) < 2 * 86400 * 10**9, panel), "timestamps"),
+]
+
+
+@pytest.mark.parametrize(("rule", "column"), BY_COLUMN)
+@pytest.mark.parametrize("lookback", [None, 30])
+def test_a_peek_at_any_column_is_caught_and_the_column_is_named(
+    rule: Callable[[Panel], Any], column: str, lookback: int | None
+) -> None:
+    strategy = Ahead(rule, **({} if lookback is None else {"lookback": lookback}))
+    violation = audit(strategy, random_panel(400, 4)).first_violation
+    assert violation is not None
+    assert violation.column == column
+    assert len(violation.timestamp) == len("2010-01-04")
+
+
+def test_intraday_bars_are_named_by_the_minute() -> None:
+    violation = audit(Rule("peeks", same_bar_close), intraday(random_panel(200, 2), 7)).first_violation
+    assert violation is not None
+    assert len(violation.timestamp) == len("2024-01-01T14:00")
+
+
+def test_knowing_which_symbols_will_last_is_caught() -> None:
+    """Nothing is missing in these bars; in the altered futures something is."""
+
+    class Survivors(Rule):
+        def weights(self, panel: Panel) -> Floats:
+            table: Floats = np.ones(panel.close.shape) * ~np.isnan(panel.close).any(axis=0) / len(panel.symbols)
             return table
 
-    violation = audit(PeeksVolume(), random_panel(200, 4)).first_violation
+    violation = audit(Survivors("survivors", momentum), random_panel(300, 4)).first_violation
     assert violation is not None
-    assert violation.column == "volume"
+    assert violation.column == "tradable"
+
+
+def test_knowing_when_the_data_end_is_caught() -> None:
+    class Leaves(Rule):
+        def weights(self, panel: Panel) -> Floats:
+            table = np.full(panel.close.shape, 0.1)
+            table[-20:] = 0.0
+            return table
+
+    violation = audit(Leaves("leaves", momentum), random_panel(300, 4)).first_violation
+    assert violation is not None
+    assert violation.column == "history length"
+    with pytest.raises(CausalityError, match="when those bars are left out"):
+        audit(Leaves("leaves", momentum), random_panel(300, 4)).require()
+
+
+@pytest.mark.parametrize("reach", [40, 100])
+def test_a_peek_that_needs_more_bars_than_a_cut_shows_is_caught(reach: int) -> None:
+    """It does nothing at all on panels as short as those that a strategy with a lookback is asked on."""
+
+    class FarSighted(Rule):
+        lookback = 2
+
+        def weights(self, panel: Panel) -> Floats:
+            table = np.zeros(panel.close.shape)
+            if len(panel) > 300:
+                table[:-reach] = (panel.close[reach:] > panel.close[:-reach]) / len(panel.symbols)
+            return table
+
+    assert not audit(FarSighted("far_sighted", momentum), random_panel(700, 4)).passed
+
+
+@pytest.mark.parametrize("row", [57, 143, 288])
+def test_a_single_peek_among_honest_decisions_is_caught_at_every_bar(row: int) -> None:
+    """One row of hundreds, all of which decide something new: only asking after every bar is sure to find it."""
+
+    class Once(Rule):
+        lookback = 21
+
+        def weights(self, panel: Panel) -> Floats:
+            table = super().weights(panel)
+            at = int(np.searchsorted(panel.timestamps, np.datetime64("2010-01-04") + row))
+            if at < len(panel) - 1 and panel.timestamps[at] == np.datetime64("2010-01-04") + row:
+                table[at] = panel.close[at + 1] > panel.close[at]
+            return table / len(panel.symbols)
+
+    report = audit(Once("once", momentum), random_panel(300, 4), cuts=None)
+    assert report.first_violation is not None
+    assert report.first_violation.timestamp == str(np.datetime64("2010-01-04") + row)
+    honest = audit(Rule("momentum", momentum, lookback=21), random_panel(300, 4), cuts=None)
+    assert honest.passed
+    assert honest.cuts == 279
+
+
+def test_fit_is_shown_no_bar_behind_its_slice() -> None:
+    """A slice leads to the array it was cut from; what is fitted gets memory of its own."""
+
+    class Climbs(Rule):
+        def fit(self, train: Panel) -> Climbs:
+            self.seen = {name: getattr(train, name).base for name in ("close", "open", "timestamps", "tradable")}
+            return self
+
+    panel = random_panel(300, 4)
+    fitted = fit(Climbs("climbs", momentum), panel[:100])
+    assert isinstance(fitted.strategy, Climbs)
+    assert set(map(type, fitted.strategy.seen.values())) == {type(None)}
+
+
+def test_a_strategy_that_cannot_read_an_altered_future_is_judged_by_the_others() -> None:
+    class Picky(Rule):
+        def weights(self, panel: Panel) -> Floats:
+            assert np.isfinite(panel.close).all()
+            return super().weights(panel)
+
+    assert audit(Picky("picky", momentum, lookback=21), random_panel(300, 4)).passed
+    assert not audit(Picky("picky", same_bar_close), random_panel(300, 4)).passed
 
 
 def test_honest_strategies_pass_and_their_memory_is_measured() -> None:
@@ -133,7 +300,7 @@ def test_honest_strategies_pass_and_their_memory_is_measured() -> None:
     report = audit(Rule("momentum", momentum, lookback=21), panel)
     assert report.passed
     assert report.lookback_holds
-    assert report.warm_up_bars == 32  # the first power of two that holds 21 bars
+    assert report.warm_up_bars == 21
     assert report.cuts >= 8
     assert not audit(Rule("momentum", momentum, lookback=20), panel).lookback_holds
     assert audit(Table(0.25), panel).passed
@@ -222,7 +389,7 @@ class Caches:
 
     def weights(self, panel: Panel) -> Floats:
         if self.table is None:
-            self.table = next_bar(panel.close) / len(panel.symbols)
+            self.table = same_bar_close(panel.close) / len(panel.symbols)
         rows: Floats = self.table[: len(panel)]
         return rows
 
@@ -262,3 +429,97 @@ def test_too_few_bars_and_strategies_that_raise_on_them_are_not_called_clean() -
     report = audit(NeedsMuch(0.1), random_panel(310, 2))
     assert "IndexError" in report.note
     assert report.bars_checked == 0
+
+
+def test_an_event_strategy_that_climbs_out_of_its_view_is_caught() -> None:
+    class Climber:
+        """Finds the panel in the frames that called it; the audit changes that panel too."""
+
+        name, lookback = "climber", 5
+
+        def fit(self, train: Panel) -> Climber:
+            return self
+
+        def on_bar(self, view: View) -> Floats:
+            frame: Any = sys._getframe()
+            while not hasattr(frame.f_locals.get("self"), "_watch"):
+                frame = frame.f_back
+            close = frame.f_locals["self"]._watch._panel.close
+            ahead: Floats = (close[min(view.bar + 1, len(close) - 1)] > close[view.bar]) / close.shape[1]
+            return ahead
+
+    violation = audit(Climber(), random_panel(120, 4)).first_violation
+    assert violation is not None
+    assert violation.column == "close"
+
+
+@pytest.mark.parametrize(("rule", "bars"), [(lambda close: close / close[:1] / 9, None), (momentum, 21)])
+def test_warm_up_of_each_form(rule: Callable[[Floats], Any], bars: int | None) -> None:
+    """None: the decision depends on the very first bar, however long ago."""
+
+    class ByBar(Rule):
+        def on_bar(self, view: View) -> Floats:
+            newest: Floats = self.weights(view.panel)[-1]
+            return newest
+
+    class Closed(Rule):
+        sleeves = False
+
+        def start(self, portfolios: int) -> None:
+            return None
+
+        def decide(self, view: View, portfolios: Portfolios, state: Any) -> Targets:
+            return Targets(np.tile(self.weights(view.panel)[-1], (len(portfolios), 1)))
+
+    for kind in (Rule, ByBar, Closed):
+        report = audit(kind("rule", rule), random_panel(150, 3), cuts=4)
+        assert report.passed
+        assert report.warm_up_bars == bars, kind
+
+
+@pytest.mark.parametrize(("lookback", "holds"), [(21, True), (20, False)])
+def test_a_lookback_too_short_is_seen_in_event_strategies_too(lookback: int, holds: bool) -> None:
+    class ByBar(Rule):
+        def on_bar(self, view: View) -> Floats:
+            newest: Floats = self.weights(view.panel)[-1]
+            return newest
+
+    report = audit(ByBar("by_bar", momentum, lookback), random_panel(150, 3))
+    assert report.passed
+    assert report.lookback_holds is holds
+
+
+def test_a_lookback_that_is_too_short_at_some_decisions_only_is_seen() -> None:
+    """It looks back far once in fifty days; the newest decision is none of those."""
+
+    def rarely(close: Floats) -> Any:
+        rows = np.arange(len(close))
+        far = np.vstack([np.zeros((60, close.shape[1])), close[60:] > close[:-60]])
+        return np.where((close[:, :1] * 1e6 % 50 < 1) & (rows[:, None] >= 60), far, close > 0)
+
+    report = audit(Rule("rarely", rarely, lookback=2), random_panel(700, 3), cuts=64)
+    assert report.passed
+    assert report.lookback_holds is False
+
+
+def test_a_closed_loop_is_audited_under_the_execution_it_runs_under() -> None:
+    waiting: list[float] = []
+
+    class Watches:
+        name, sleeves = "watches", True
+
+        def fit(self, train: Panel) -> Watches:
+            return self
+
+        def start(self, portfolios: int) -> None:
+            return None
+
+        def decide(self, view: View, portfolios: Portfolios, state: Any) -> Targets:
+            waiting.append(float(np.abs(portfolios.pending).sum()))
+            return Targets(np.full(portfolios.shares.shape, 0.5 * (view.bar % 2)))
+
+    panel = random_panel(60, 2, close_only=True)
+    assert audit(Watches(), panel, execution=ExecutionModel(fill_at="close")).passed
+    assert max(waiting) == 0.0
+    assert audit(Watches(), panel, execution=ExecutionModel(latency_bars=1)).passed
+    assert max(waiting) > 0.0

@@ -1,19 +1,20 @@
 """The causality audit: change the future, and demand that no past decision moves.
 
-Bars after a cut are replaced by futures that differ as much as prices can: far higher, far lower, noisy, and none at
-all. Every decision up to the cut must stay bit-identical. A strategy that peeks, centres a window, normalises over the
-whole history, back-fills or resamples across the cut cannot pass.
+Bars after a cut are replaced by other futures (see tradekit.engine.futures), and left out altogether. Every decision up
+to the cut must stay bit-identical. A strategy that peeks, centres a window, normalises over the whole history,
+back-fills or resamples across the cut cannot pass.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from tradekit.engine.copies import fresh
+from tradekit.engine.futures import COLUMNS, futures
 from tradekit.engine.simulate import simulate
 from tradekit.engine.strategy import (
     AnyStrategy,
@@ -30,24 +31,27 @@ from tradekit.engine.strategy import (
 from tradekit.errors import CausalityError
 from tradekit.market.costs import CostModel
 from tradekit.market.execution import ExecutionModel
-from tradekit.market.panel import FIELDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Any
 
     from numpy.typing import NDArray
 
     from tradekit.market.panel import Floats, Panel
 
+    Difference = tuple[int, int, float, float]
+
 HISTORY, FUTURE = 256, 32
-PRICES = ("open", "high", "low", "close")
+# How many bars on a closed loop must decide alike, and at how many decisions it is tried, to know its warm-up.
+AHEAD, WARM_UP_ROWS = 8, 4
+LENGTH = "history length"
 
 
 class Violation(NamedTuple):
     """The first decision that moved when only later bars did.
 
-    column: the data column whose future alone moves it, or ``history length`` when only cutting the future off does.
+    timestamp: of its bar, as people write it; column: the data column whose future alone moves it, or ``history
+    length`` when only cutting the future off does.
     """
 
     timestamp: str
@@ -68,9 +72,9 @@ class AuditReport:
         bars_checked: decisions compared, in bars.
         first_violation: the earliest offending decision of the first cut that shows one.
         lookback_holds: whether decisions computed from the last ``lookback`` bars equal those from all history; None
-            when the strategy declares no lookback or is closed loop.
-        warm_up_bars: history, by doubling, that the newest decision needs until it no longer depends on where history
-            starts; None when that was not found within the bars at hand.
+            when the strategy declares no lookback.
+        warm_up_bars: the shortest history from which decisions no longer depend on where history starts, the newest
+            bar included; None when they still do with all the bars at hand.
         note: what a reader should know, such as that the strategy never asked for anything.
     """
 
@@ -87,13 +91,21 @@ class AuditReport:
         """Raise CausalityError, naming the first offending bar, unless the audit passed."""
         if self.first_violation is not None:
             bad = self.first_violation
+            how = "those bars are left out" if bad.column == LENGTH else f"their {bad.column} changes"
             raise CausalityError(
-                f"{self.strategy} uses the future: its decision for {bad.symbol} at {bad.timestamp} changes from "
-                f"{bad.before:.6g} to {bad.after:.6g} when only later bars of {bad.column} change"
+                f"{self.strategy} uses the future: its decision for {bad.symbol} at {bad.timestamp} moves from "
+                f"{bad.before:.6g} to {bad.after:.6g} with later bars alone, when {how}"
             )
 
 
-def audit(strategy: AnyStrategy, panel: Panel, *, cuts: int = 8, start: int = 0) -> AuditReport:
+def audit(
+    strategy: AnyStrategy,
+    panel: Panel,
+    *,
+    cuts: int | None = 8,
+    start: int = 0,
+    execution: ExecutionModel | None = None,
+) -> AuditReport:
     """Audit ``strategy``, already fitted, on ``panel``.
 
     The future is changed after bars at which the strategy decides something new, where a rare peek would show, and
@@ -103,8 +115,10 @@ def audit(strategy: AnyStrategy, panel: Panel, *, cuts: int = 8, start: int = 0)
     Args:
         strategy: any of the three forms.
         panel: the bars.
-        cuts: how many bars of either sort; each is tried with several futures.
+        cuts: how many bars of either sort, each tried with several futures; None: every bar, which misses no peek
+            however rare, and takes as long.
         start: row of the first decision; earlier bars are history. A declared lookback is honoured on top.
+        execution: how the orders of a closed loop fill, which it sees; default: as in ``simulate``.
 
     Returns:
         the report; it does not raise on a violation (``AuditReport.require`` does). Nothing is tested, and the note
@@ -112,22 +126,26 @@ def audit(strategy: AnyStrategy, panel: Panel, *, cuts: int = 8, start: int = 0)
     """
     lookback = getattr(strategy, "lookback", None)
     start = max(start, (lookback or 1) - 1)
+    work = _Audit(strategy, panel, start, lookback, execution or ExecutionModel())
+    rows, telling = work.cuts(cuts)
     checked, asked, tried, violation, reason = 0, False, 0, None, ""
-    for cut in _cuts(strategy, panel, cuts, start, lookback):
-        found, failure = attempt(partial(_at, strategy, panel, cut, start, lookback))
+    for cut in rows:
+        found, failure = attempt(partial(work.at, cut))
         if failure is not None:
             reason = reason or failure
             continue
         tried += 1
-        base, violation = found
+        base, moved = found
         checked += len(base)
         asked |= bool(np.isfinite(base).any())
-        if violation is not None:
+        # What shows only when bars are left out is named by the column that gives it away after a later cut.
+        violation = moved if violation is None else violation._replace(column=moved.column if moved else LENGTH)
+        if violation is not None and violation.column != LENGTH:
             break
     note = "" if asked else _untested(panel, tried, start, reason)
     holds, warm_up = (None, None)
-    if tried and violation is None and is_open_loop(strategy):
-        holds, warm_up = _warm_up(strategy, panel, lookback)
+    if tried and violation is None:
+        holds, warm_up = work.warm_up(telling[-min(cuts or WARM_UP_ROWS, WARM_UP_ROWS) :])
     return AuditReport(strategy.name, violation is None, tried, checked, violation, holds, warm_up, note)
 
 
@@ -139,37 +157,156 @@ def _untested(panel: Panel, tried: int, start: int, reason: str) -> str:
     return f"not audited: {len(panel)} bars are too few when the first decision needs {start + 1}"
 
 
-def _at(
-    strategy: AnyStrategy, panel: Panel, cut: int, start: int, lookback: int | None
-) -> tuple[Floats, Violation | None]:
-    """Return the decisions up to row ``cut`` and the first that some future after it moves."""
-    first = 0 if lookback is None else max(0, cut + 1 - max(HISTORY, 2 * lookback))
-    piece = panel[first : min(len(panel), cut + 1 + FUTURE)]
-    begin = max(start, first + (lookback or 1) - 1) - first
-    base = decisions(strategy, piece, cut - first, begin)
-    return base, _find(strategy, piece, base, cut - first, begin)
+class _Audit:
+    """One strategy on one panel."""
+
+    def __init__(
+        self, strategy: AnyStrategy, panel: Panel, start: int, lookback: int | None, execution: ExecutionModel
+    ) -> None:
+        self.strategy, self.panel, self.start, self.lookback = strategy, panel, start, lookback
+        self.execution, self.open_loop = execution, is_open_loop(strategy)
+        self.table: Floats | None = None  # decisions from all bars, rows from start on
+        self.needs_more = False  # whether a decision was seen that the declared lookback does not give
+
+    def decisions(self, panel: Panel, last: int, start: int) -> Floats:
+        return decisions(self.strategy, panel, last, start, self.execution)
+
+    def cuts(self, count: int | None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the rows after which to change the future, and those of them at which decisions change.
+
+        They are where decisions change, and evenly spread ones.
+        """
+        last, nothing = len(self.panel) - 2, np.empty(0, np.int64)
+        first = self.start + 1 if self.lookback else max(self.start + 1, min(len(self.panel) // 4, HISTORY))
+        if count is None:
+            first = self.start
+        if first > last:
+            return nothing, nothing
+        even = (
+            np.linspace(first, last, min(count, last + 1 - first)).astype(np.int64)
+            if count
+            else np.arange(first, last + 1)
+        )
+        table, failure = attempt(partial(self.decisions, self.panel, last, self.start))
+        if failure is not None or len(table) < 2:
+            return np.unique(even), np.unique(even)[-1:]
+        self.table = table
+        moved = np.isfinite(table[1:]) & (table[1:] != table[:-1])
+        rows = self.start + 1 + np.flatnonzero(moved.any(axis=1))
+        rows = rows[rows >= first]
+        if count is None or not len(rows):
+            return np.unique(even), rows if len(rows) else even[-1:]
+        chosen = rows[np.linspace(0, len(rows) - 1, min(2 * count, len(rows))).astype(np.int64)]
+        # A loop that declares no lookback is driven from its first bar for every future: fewer cuts, the telling ones.
+        slow = self.lookback is None and not self.open_loop
+        return np.unique(chosen[::2] if slow else np.concatenate([even, chosen])), chosen
+
+    def at(self, cut: int) -> tuple[Floats, Violation | None]:
+        """Return the decisions up to row ``cut`` and the first that some future after it moves."""
+        lookback = self.lookback
+        first = 0 if lookback is None else max(0, cut + 1 - max(HISTORY, 2 * lookback))
+        piece = self.panel[first : min(len(self.panel), cut + 1 + FUTURE)]
+        begin = max(self.start, first + (lookback or 1) - 1) - first
+        base = self.decisions(piece, cut - first, begin)
+        found = self._find(piece, base, cut - first, begin)
+        return base, found or self._against_all(base, first + begin)
+
+    def _find(self, panel: Panel, base: Floats, cut: int, begin: int) -> Violation | None:
+        """Return the earliest decision up to ``cut`` that some future moves."""
+        for future in futures(panel, cut):
+            moved = self._moved(future, base, cut, begin)
+            if moved is not None:
+                return self._named(panel, begin, moved, self._column(panel, base, cut, begin, moved[0]))
+        if len(panel) > cut + 1:
+            short = self.decisions(panel[: cut + 1], cut, begin)  # a closed loop does not decide after its last bar
+            moved = _first_difference(base[: len(short)], short)
+            if moved is not None:
+                return self._named(panel, begin, moved, LENGTH)
+        return None
+
+    def _moved(self, future: Panel, base: Floats, cut: int, begin: int) -> Difference | None:
+        """Return the first decision that ``future`` moves; a strategy that cannot read it is not judged by it."""
+        try:
+            other = self.decisions(future, cut, begin)
+        except Exception:  # noqa: BLE001 - foreign code, on bars that no source would give
+            return None
+        return _first_difference(base, other)
+
+    def _column(self, panel: Panel, base: Floats, cut: int, begin: int, row: int) -> str:
+        """Return the column whose future alone moves the decision in ``row`` or an earlier one."""
+        for column in COLUMNS:
+            for future in futures(panel, cut, (column,)):
+                alone = self._moved(future, base, cut, begin)
+                if alone is not None and alone[0] <= row:
+                    return column
+        return "columns together"
+
+    def _against_all(self, base: Floats, row: int) -> Violation | None:
+        """Return where decisions from the whole panel differ from ``base``, which begins at ``row`` of it.
+
+        Where they do though nothing later is shown, the declared lookback is too short, which is noted.
+        """
+        if self.table is None or self.lookback is None or not self.open_loop:
+            return None
+        table = self.table[row - self.start :][: len(base)]
+        moved = _first_difference(table, base)
+        if moved is None:
+            return None
+        end = row + moved[0]
+        honest = self.decisions(self.panel[: end + 1], end, end)
+        if _first_difference(table[moved[0] : moved[0] + 1], honest) is None:
+            self.needs_more = True
+            return None
+        return self._named(self.panel, row, moved, LENGTH)
+
+    def _named(self, panel: Panel, begin: int, moved: Difference, column: str) -> Violation:
+        row, position, before, after = moved
+        stamp = panel.moment(panel.timestamps[begin + row])
+        return Violation(stamp, panel.symbols[position % len(panel.symbols)], column, before, after)
+
+    def warm_up(self, rows: NDArray[np.int64]) -> tuple[bool | None, int | None]:
+        """Return whether the declared lookback suffices, and the shortest history that gives the decisions of ``rows``.
+
+        A closed loop starts flat at the row, and has to decide alike for some bars.
+        """
+        holds = None if self.lookback is None else not self.needs_more
+        longest: int | None = 1
+        for row in rows:
+            wanted = self._from(int(row), int(row) + 1)
+            if holds and self.lookback:
+                holds = self._same(int(row), self.lookback, wanted)
+            if longest is not None:
+                longest = self._shortest(int(row), longest, wanted)
+        return holds, longest
+
+    def _shortest(self, row: int, history: int, wanted: Floats | None) -> int | None:
+        """Return the shortest history of at least ``history`` bars that gives ``wanted``: by doubling, then halving."""
+        least = history - 1
+        while not self._same(row, history, wanted):
+            if history >= row:
+                return None
+            least, history = history, min(2 * history, row)
+        while history - least > 1:
+            middle = (history + least) // 2
+            least, history = (least, middle) if self._same(row, middle, wanted) else (middle, history)
+        return history
+
+    def _same(self, row: int, history: int, wanted: Floats | None) -> bool:
+        answer = self._from(row, history) if history <= row + 1 else wanted
+        return answer is not None and wanted is not None and _first_difference(wanted, answer) is None
+
+    def _from(self, row: int, history: int) -> Floats | None:
+        """Return what is decided at ``row``, and by a loop for some bars on, from so much history; None: it raised."""
+        first, ahead = max(0, row + 1 - history), 0 if self.open_loop else AHEAD
+        last = min(row + ahead, len(self.panel) - 2)
+        piece = self.panel[first : last + 2]
+        rows, failure = attempt(partial(self.decisions, piece, last - first, row - first))
+        return None if failure is not None else np.asarray(rows)
 
 
-def _cuts(strategy: AnyStrategy, panel: Panel, cuts: int, start: int, lookback: int | None) -> NDArray[np.int64]:
-    """Return the rows after which to change the future: where decisions change, and evenly spread ones."""
-    last = len(panel) - 2
-    first = start + 1 if lookback else max(start + 1, min(len(panel) // 4, HISTORY))
-    if first > last:
-        return np.empty(0, np.int64)
-    even = np.linspace(first, last, cuts).astype(np.int64)
-    table, failure = attempt(partial(decisions, strategy, panel, last, start))
-    if failure is not None or len(table) < 2:
-        return np.unique(even)
-    moved = np.isfinite(table[1:]) & (table[1:] != table[:-1])
-    rows = start + 1 + np.flatnonzero(moved.any(axis=1))
-    rows = rows[rows >= first]
-    chosen = rows[np.linspace(0, len(rows) - 1, min(2 * cuts, len(rows))).astype(np.int64)] if len(rows) else even
-    # A loop that declares no lookback is driven from its first bar for every future: fewer cuts, the telling ones.
-    slow = lookback is None and not is_open_loop(strategy)
-    return np.unique(chosen[::2] if slow and len(rows) else np.concatenate([even, chosen]))
-
-
-def decisions(strategy: AnyStrategy, panel: Panel, last: int, start: int = 0) -> Floats:
+def decisions(
+    strategy: AnyStrategy, panel: Panel, last: int, start: int = 0, execution: ExecutionModel | None = None
+) -> Floats:
     """Return (last + 1 - start, K) what a copy of the strategy decides after each bar ``start <= t <= last``.
 
     Open loop: target weights. Closed loop: what ``decide`` answered, portfolio after portfolio, with the portfolios
@@ -181,7 +318,8 @@ def decisions(strategy: AnyStrategy, panel: Panel, last: int, start: int = 0) ->
         free = ExecutionModel(allow_short=True)
         return checked_weights(one.name, one.weights(panel), panel, free)[start : last + 1]
     tape = _Tape(as_closed_loop(one))
-    simulate(tape, panel, CostModel(), ExecutionModel(), start=start, records=False, stop=min(len(panel), last + 2))
+    stop = min(len(panel), last + 2)
+    simulate(tape, panel, CostModel(), execution or ExecutionModel(), start=start, stop=stop, records=False)
     return np.array(tape.rows)
 
 
@@ -204,81 +342,9 @@ class _Tape:
         return targets
 
 
-def futures(panel: Panel, cut: int, columns: tuple[str, ...] = FIELDS) -> Iterator[Panel]:
-    """Yield copies of ``panel`` whose bars after row ``cut`` are far higher, far lower, and noisy in ``columns``.
-
-    The benchmark's future changes along with close.
-    """
-    later = np.arange(len(panel)) > cut
-    noise = np.random.default_rng(cut)
-    for factor in (3.0, 1.0 / 3.0, None):
-        scale = np.exp(noise.normal(0.0, 0.2, panel.close.shape)) if factor is None else factor
-        changed = {
-            name: np.where(later[:, None], getattr(panel, name) * scale, getattr(panel, name))
-            for name in columns
-            if name in panel.columns
-        }
-        if "close" in columns:
-            shift = noise.normal(0.0, 0.05, len(panel)) if factor is None else np.log(factor) / 10
-            changed["benchmark_returns"] = np.where(later, panel.benchmark_returns + shift, panel.benchmark_returns)
-        yield replace(panel, **changed)
-
-
-def _find(strategy: AnyStrategy, panel: Panel, base: Floats, cut: int, begin: int) -> Violation | None:
-    """Return the earliest decision up to ``cut`` that some future moves."""
-    for future in futures(panel, cut):
-        moved = _first_difference(base, decisions(strategy, future, cut, begin))
-        if moved is not None:
-            return _violation(strategy, panel, base, cut, begin, moved)
-    if len(panel) > cut + 1:
-        short = decisions(strategy, panel[: cut + 1], cut, begin)  # a closed loop does not decide after its last bar
-        moved = _first_difference(base[: len(short)], short)
-        if moved is not None:
-            return _named(panel, begin, moved, "history length")
-    return None
-
-
-def _violation(
-    strategy: AnyStrategy, panel: Panel, base: Floats, cut: int, begin: int, moved: tuple[int, int, float, float]
-) -> Violation:
-    for column in FIELDS:
-        if column in panel.columns:
-            for future in futures(panel, cut, (column,)):
-                alone = _first_difference(base, decisions(strategy, future, cut, begin))
-                if alone is not None and alone[0] <= moved[0]:
-                    return _named(panel, begin, alone, column)
-    return _named(panel, begin, moved, "several columns together")
-
-
-def _named(panel: Panel, begin: int, moved: tuple[int, int, float, float], column: str) -> Violation:
-    row, position, before, after = moved
-    return Violation(
-        str(panel.timestamps[begin + row]), panel.symbols[position % len(panel.symbols)], column, before, after
-    )
-
-
-def _first_difference(base: Floats, other: Floats) -> tuple[int, int, float, float] | None:
+def _first_difference(base: Floats, other: Floats) -> Difference | None:
     same = (base == other) | (np.isnan(base) & np.isnan(other))
     if same.all():
         return None
     row, position = np.argwhere(~same)[0]
     return int(row), int(position), float(base[row, position]), float(other[row, position])
-
-
-def _warm_up(strategy: AnyStrategy, panel: Panel, lookback: int | None) -> tuple[bool | None, int | None]:
-    """Return whether the declared lookback suffices, and the shortest history that gives the newest decision."""
-    last = len(panel) - 1
-    full = decisions(strategy, panel, last)[-1]
-
-    def same(history: int) -> bool:
-        piece = panel[max(0, last + 1 - history) :]
-        rows, failure = attempt(partial(decisions, strategy, piece, len(piece) - 1))  # too short a history may raise
-        return failure is None and bool(np.array_equal(rows[-1], full, equal_nan=True))
-
-    holds = None if lookback is None else same(lookback)
-    history = 1
-    while history < len(panel):
-        if same(history):
-            return holds, history
-        history *= 2
-    return holds, None

@@ -42,12 +42,12 @@ def fresh(strategy: AnyStrategy) -> AnyStrategy:
 
 
 def fit(strategy: AnyStrategy, train: Panel) -> Fitted:
-    """Fit a copy of ``strategy`` on ``train``.
+    """Fit a copy of ``strategy`` on ``train``, in memory of its own: a slice would lead to the bars it was cut from.
 
     A strategy has nothing to learn when ``fit`` answers the strategy itself, unchanged.
     """
     copy = fresh(strategy)
-    fitted = copy.fit(train)
+    fitted = copy.fit(train.detached())
     if fitted is None:
         raise StrategyError(f"{strategy.name}: fit returned None; return self, or the fitted strategy")
     return Fitted(fitted, fitted is not copy or not alike(copy, strategy))

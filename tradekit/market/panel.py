@@ -113,6 +113,11 @@ class Panel:
             **cut,
         )
 
+    def detached(self) -> Panel:
+        """Return the same bars in memory of their own: what a slice is cut from stays out of reach."""
+        names = (*sorted(self.columns), "tradable", "timestamps", "close_time", "benchmark_returns")
+        return replace(self, **{name: getattr(self, name).copy() for name in names})
+
     @property
     def span(self) -> str:
         """First and last timestamp, readable."""
