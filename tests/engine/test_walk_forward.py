@@ -59,7 +59,7 @@ def test_the_stitched_ledger_equals_one_run_of_the_decisions_by_hand() -> None:
     by_hand = simulate(Table(table[50:], lookback=1), panel[50:])
     assert run.ledger is not None
     np.testing.assert_array_equal(run.ledger.equity, by_hand.equity)
-    assert [(one.first, one.last) for one in run.windows] == [(0, 20), (20, 40), (40, 60), (60, 80)]
+    assert [(one.first, one.last) for one in run.windows] == [(1, 21), (21, 41), (41, 61), (61, 80)]
 
 
 def test_buy_and_hold_buys_once_over_all_windows() -> None:
@@ -104,7 +104,7 @@ def test_a_strategy_that_raises_is_listed_with_its_reason() -> None:
             raise KeyError("volume_z")
 
     result = walk_forward([Broken(0.1, "broken"), Table(0.2)], random_panel(130, 3), WINDOWS)
-    assert result.run("broken").skipped == "it raised KeyError: 'volume_z'"
+    assert result.run("broken").skipped == "it failed in every window: KeyError: 'volume_z'"
     assert result.run("table").ledger is not None
 
 
@@ -188,7 +188,10 @@ def test_the_audit_runs_unless_it_is_declined() -> None:
 def test_progress_is_told_of_every_strategy() -> None:
     told: list[tuple[int, int, str]] = []
     walk_forward([Table(0.1), BuyOnce()], random_panel(130, 3), WINDOWS, progress=lambda *step: told.append(step))
-    assert told == [(0, 2, "table"), (1, 2, "buy_and_hold"), (2, 2, "done")]
+    # Four windows and the judgement, of either.
+    assert told[0] == (0, 10, "")
+    assert told[-1] == (10, 10, "buy_and_hold, judged")
+    assert (4, 10, "table, judged") in told
 
 
 class Memorises:

@@ -2,45 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
-from tradekit.engine.audit import AuditReport, audit
-from tradekit.engine.copies import fit, fresh
-from tradekit.engine.simulate import DEFAULT_CASH, Run, run_table, simulate
-from tradekit.engine.strategy import (
-    AnyStrategy,
-    ClosedLoop,
-    EventAdapter,
-    Portfolios,
-    Strategy,
-    Targets,
-    View,
-    as_closed_loop,
-    attempt,
-    checked_weights,
-    is_open_loop,
-)
+from tradekit.compute import Cell, Outcome, Progress, Store, hash_of
+from tradekit.engine.copies import fit
+from tradekit.engine.fits import Spread, fit_cells, learner_of, prepared_of, versions_hash
+from tradekit.engine.prepared import Prepared, Switch, audit_of, decided
+from tradekit.engine.seeds import averaged, has_seed, with_seed
+from tradekit.engine.seen import last_seen, reason_to_skip, scored_from, unseen
+from tradekit.engine.simulate import DEFAULT_CASH
+from tradekit.engine.strategy import AnyStrategy, attempt, is_open_loop
 from tradekit.engine.windows import Window, Windowing
-from tradekit.errors import StrategyError, TradekitError
+from tradekit.errors import StrategyError
 from tradekit.market.costs import CostModel
 from tradekit.market.execution import ExecutionModel
 
 if TYPE_CHECKING:
+    from tradekit.engine.audit import AuditReport
     from tradekit.engine.ledger import Ledger
-    from tradekit.market.panel import Floats, Panel
+    from tradekit.market.panel import Panel
 
-Progress = Callable[[int, int, str], None]
+__all__ = [
+    "Prepared",
+    "Progress",
+    "SeedRun",
+    "StrategyRun",
+    "WalkForward",
+    "WindowResult",
+    "audit_of",
+    "decided",
+    "demand_distinct",
+    "last_seen",
+    "prepare",
+    "reason_to_skip",
+    "scored_from",
+    "unseen",
+    "walk_forward",
+]
 
 
 class WindowResult(NamedTuple):
     """One window of one strategy: rows ``first <= t < last`` of its ledger, and why it failed if it did.
 
-    A failed window holds cash.
+    These are the rows in which the window's decisions fill, from the first that can to the last: a decision belongs to
+    its window with its fill and its costs. A failed window holds cash.
     """
 
     window: Window
@@ -49,17 +57,27 @@ class WindowResult(NamedTuple):
     failure: str | None
 
 
+class SeedRun(NamedTuple):
+    """What a strategy did under one seed, with all of the cash."""
+
+    seed: int
+    ledger: Ledger
+
+
 @dataclass(frozen=True)
 class StrategyRun:
     """One strategy's out-of-sample record.
 
     Attributes:
         name, kind: of the strategy.
-        ledger: the stitched test slices; None when the strategy was skipped.
+        ledger: the stitched test slices; None when the strategy was skipped. Under several seeds, an account with an
+            equal part of each.
         windows: per window.
         scored_from: first ledger row whose return may count; a policy's own training bars lie before it.
         audit: the causality audit of the fitted strategy.
-        skipped: why it could not run.
+        skipped: why it has no ledger.
+        failed: it has none because it went wrong, not because it does not fit these bars.
+        seeds: one for each seed, where several were asked for and the strategy draws.
     """
 
     name: str
@@ -69,6 +87,18 @@ class StrategyRun:
     scored_from: int = 0
     audit: AuditReport | None = None
     skipped: str | None = None
+    failed: bool = False
+    seeds: tuple[SeedRun, ...] = ()
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """What went wrong, in words: the whole strategy, or single windows of it."""
+        if self.failed:
+            return (f"{self.name}: {self.skipped}",)
+        lost = [one for one in self.windows if one.failure is not None]
+        if not lost:
+            return ()
+        return (f"{self.name} failed in {len(lost)} of {len(self.windows)} windows: {lost[0].failure}",)
 
 
 @dataclass(frozen=True)
@@ -87,45 +117,14 @@ class WalkForward:
         """First ledger row on which all strategies can be compared."""
         return max((run.scored_from for run in self.runs if run.ledger is not None), default=0)
 
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """What went wrong, strategy by strategy."""
+        return tuple(failure for run in self.runs for failure in run.failures)
+
     def run(self, name: str) -> StrategyRun:
         """Return the run of the strategy called ``name``."""
         return next(run for run in self.runs if run.name == name)
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A strategy fitted in every window, ready to run under any costs and latency.
-
-    Attributes:
-        strategy: as given.
-        fitted: one per window, asked nothing yet; None where fitting failed.
-        failures: one per window.
-        learnt: whether fitting made the strategy another one in any window.
-        table: (T, N) stitched weights of an open-loop strategy, else None.
-        driver: the closed loop that switches policy at each window, else None.
-    """
-
-    strategy: AnyStrategy
-    windows: tuple[Window, ...]
-    fitted: tuple[AnyStrategy | None, ...]
-    failures: tuple[str | None, ...]
-    learnt: bool
-    table: Floats | None = None
-    driver: ClosedLoop | None = None
-
-    def run(
-        self, panel: Panel, costs: Sequence[CostModel], execution: ExecutionModel, cash: float, records: bool = True
-    ) -> list[Ledger]:
-        """Return one out-of-sample ledger per cost scenario."""
-        start, stop = self.windows[0].test_start, self.windows[-1].test_stop
-        if self.table is not None:
-            return run_table(
-                self.strategy.name, self.table, Run(panel, costs, execution, cash, start, stop, records, None)
-            )
-        assert self.driver is not None
-        return simulate(
-            _loop_of(self.driver), panel, list(costs), execution, cash, start=start, stop=stop, records=records
-        )
 
 
 def walk_forward(
@@ -137,13 +136,22 @@ def walk_forward(
     cash: float = DEFAULT_CASH,
     *,
     audit: bool = True,
+    seeds: Sequence[int] = (),
+    workers: int = 1,
+    ray: str | None = None,
+    store: Store | None = None,
+    identities: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> WalkForward:
     """Judge strategies on bars they have not learnt from.
 
     In every window each strategy is fitted on the train slice alone and asked for decisions in the test slice; the test
     slices are stitched and run once, so that positions carry from one to the next unless ``windowing.carry`` says
-    otherwise. Where a policy was trained on some of the bars, every strategy starts after them.
+    otherwise. Where a policy was trained on some of the bars, every strategy starts after them. A policy is frozen
+    unless ``windowing.refit`` has it trained in every window.
+
+    A strategy that raises in one window holds cash there; one that answers nonsense is left out. Both are named in
+    ``WalkForward.failures``, and the rest goes on.
 
     Args:
         strategies: one, or several with distinct names.
@@ -153,25 +161,27 @@ def walk_forward(
         execution: default: fills at the next open, or the next close of close-only data.
         cash: dollars at the start, > 0.
         audit: change the future and demand unchanged decisions, for every strategy.
+        seeds: run every strategy that has a ``seed`` under each of these.
+        workers: processes to spread the fits over. Numbers do not depend on it, nor on the next two.
+        ray: address of a Ray cluster to spread them over instead, or ``local``.
+        store: where finished work is kept and looked up.
+        identities: hash of the code and parameters of each strategy, by name; without one its work is not kept.
         progress: called with (done, in all, label).
 
     Raises:
-        StrategyError: two strategies of one name, or a strategy answers nonsense.
-        ConfigError: no window fits the bars.
+        StrategyError: two strategies of one name.
+        ConfigError: no window fits the bars, or Ray was asked for and cannot be had.
     """
     several = list(strategies) if isinstance(strategies, Sequence) else [strategies]
     demand_distinct(several)
     windowing = windowing or Windowing.for_panel(panel)
-    costs, execution = costs or CostModel(), execution or ExecutionModel()
-    windows = unseen(several, panel, windowing.cut(panel), execution)
-    runs = []
-    for done, strategy in enumerate(several):
-        if progress:
-            progress(done, len(several), strategy.name)
-        runs.append(_run(strategy, panel, windows, windowing, costs, execution, cash, audit))
-    if progress:
-        progress(len(several), len(several), "done")
-    return WalkForward(panel, windowing, tuple(runs), costs, execution, cash)
+    several = [learner_of(one, windowing.refit) for one in several]
+    execution = execution or ExecutionModel()
+    windows = tuple(unseen(several, panel, windowing.cut(panel), execution))
+    setup = Setup(windowing, windows, costs or CostModel(), execution, cash, audit)
+    spread = Spread(workers, ray, store, identities or {}, progress)
+    runs = _run_all(several, panel, setup, tuple(seeds), spread)
+    return WalkForward(panel, windowing, tuple(runs), setup.costs, execution, cash)
 
 
 def demand_distinct(strategies: Sequence[AnyStrategy]) -> None:
@@ -182,237 +192,170 @@ def demand_distinct(strategies: Sequence[AnyStrategy]) -> None:
             raise StrategyError(f"two strategies are called {name!r}; give each a name of its own")
 
 
-def _run(
-    strategy: AnyStrategy,
-    panel: Panel,
-    windows: Sequence[Window],
-    windowing: Windowing,
-    costs: CostModel,
-    execution: ExecutionModel,
-    cash: float,
-    with_audit: bool,
-) -> StrategyRun:
-    kind = getattr(strategy, "kind", "custom")
-    unfit = reason_to_skip(strategy, panel, windows, execution)
-    if unfit:
-        return StrategyRun(strategy.name, kind, None, skipped=unfit)
-    done, failure = attempt(partial(_judge, strategy, panel, windows, windowing, costs, execution, cash))
-    if failure is not None:
-        return StrategyRun(strategy.name, kind, None, skipped=f"it raised {failure}")
-    prepared, ledger = done
-    if all(reason is not None for reason in prepared.failures):
-        return StrategyRun(strategy.name, kind, None, skipped=f"it failed in every window: {prepared.failures[0]}")
-    start = windows[0].test_start
-    results = tuple(
-        WindowResult(window, window.test_start - start, window.test_stop - start, failure)
-        for window, failure in zip(windows, prepared.failures, strict=True)
-    )
-    report = audit_of(prepared, panel) if with_audit else None
-    return StrategyRun(strategy.name, kind, ledger, results, scored_from(strategy, ledger), report)
-
-
-def _judge(
-    strategy: AnyStrategy,
-    panel: Panel,
-    windows: Sequence[Window],
-    windowing: Windowing,
-    costs: CostModel,
-    execution: ExecutionModel,
-    cash: float,
-) -> tuple[Prepared, Ledger]:
-    prepared = prepare(strategy, panel, windows, windowing, execution)
-    return prepared, prepared.run(panel, [costs], execution, cash)[0]
-
-
-def reason_to_skip(
-    strategy: AnyStrategy, panel: Panel, windows: Sequence[Window], execution: ExecutionModel
-) -> str | None:
-    """Return why ``strategy`` cannot be judged on these bars, or None."""
-    if hasattr(strategy, "check"):
-        try:
-            strategy.check(panel, execution)
-        except TradekitError as error:
-            return str(error)
-    seen = getattr(strategy, "seen_end", None)
-    last = panel.timestamps[windows[-1].test_stop - 1]
-    if seen is not None and panel.timestamps[windows[-1].test_stop - 2] <= seen:
-        end = panel.moment(last)
-        return f"it was trained on bars up to {panel.moment(seen)}, and the last bar here is {end}; test on later bars"
-    return None
-
-
-def unseen(
-    strategies: Sequence[AnyStrategy], panel: Panel, windows: Sequence[Window], execution: ExecutionModel
-) -> list[Window]:
-    """Return the windows cut to begin where the last of the policies that can run has seen nothing more.
-
-    All strategies start there, flat and with the same cash: what a policy earned on its own training bars must not
-    decide how much money its symbols have afterwards.
-    """
-    able = [one for one in strategies if reason_to_skip(one, panel, windows, execution) is None]
-    first = max((last_seen(one, panel) for one in able), default=0)
-    return [w._replace(test_start=max(w.test_start, first)) for w in windows if w.test_stop > first]
-
-
-def last_seen(strategy: AnyStrategy, panel: Panel) -> int:
-    """Return the row of the last bar that ``strategy`` was trained on, its first fair decision; 0 without training."""
-    seen = getattr(strategy, "seen_end", None)
-    if seen is None:
-        return 0
-    return max(0, int(np.searchsorted(panel.timestamps, np.datetime64(seen, "ns"), side="right")) - 1)
-
-
-def scored_from(strategy: AnyStrategy, ledger: Ledger) -> int:
-    """Return the first ledger row whose return the strategy has not seen in training."""
-    seen = getattr(strategy, "seen_end", None)
-    if seen is None:
-        return 0
-    return int(np.searchsorted(ledger.timestamps, np.datetime64(seen, "ns"), side="right"))
-
-
 def prepare(
     strategy: AnyStrategy, panel: Panel, windows: Sequence[Window], windowing: Windowing, execution: ExecutionModel
 ) -> Prepared:
-    """Fit ``strategy`` in every window and stitch what it decides in the test slices."""
-    fitted: list[AnyStrategy | None] = []
-    failures: list[str | None] = []
-    learnt = False
+    """Fit ``strategy`` in every window, here and now, and stitch what it decides in the test slices."""
+    outcomes = []
     for window in windows:
-        train = panel[window.train_start : window.train_stop]
-        answer, failure = attempt(partial(fit, strategy, train))
-        fitted.append(None if answer is None else answer.strategy)
-        failures.append(failure)
-        learnt |= answer is None or answer.learnt
-    prepared = Prepared(strategy, tuple(windows), tuple(fitted), tuple(failures), learnt)
-    return decided(prepared, panel, windowing, execution)
+        answer, failure = attempt(partial(fit, strategy, panel[window.train_start : window.train_stop]))
+        outcomes.append(Outcome(answer, failure))
+    return decided(prepared_of(strategy, windows, outcomes), panel, windowing, execution)
 
 
-def decided(prepared: Prepared, panel: Panel, windowing: Windowing, execution: ExecutionModel) -> Prepared:
-    """Return ``prepared`` with what its fitted strategies decide in the test slices of ``panel``.
+@dataclass(frozen=True)
+class Setup:
+    """What every strategy of a walk-forward meets."""
 
-    The bars need not be those that they were fitted on: a stressed world, say, of as many rows.
-    """
-    windows, strategy = prepared.windows, prepared.strategy
-    if is_open_loop(strategy):
-        table, failures = _stitch(prepared, panel, execution)
-        if windowing.carry == "flatten":
-            for window in windows:
-                table[window.test_stop - 1] = 0.0
-        return replace(prepared, failures=tuple(failures), table=table)
-    if windowing.carry == "carry" and not prepared.learnt:
-        return replace(prepared, driver=as_closed_loop(strategy))
-    return replace(prepared, driver=_Switch(prepared, windowing.carry == "flatten"))
+    windowing: Windowing
+    windows: tuple[Window, ...]
+    costs: CostModel
+    execution: ExecutionModel
+    cash: float
+    with_audit: bool
 
 
-def _loop_of(driver: ClosedLoop) -> ClosedLoop:
-    """Return a loop to run: a copy, so that nothing a strategy keeps in itself travels from one run to the next."""
-    return driver if isinstance(driver, _Switch | EventAdapter) else as_closed_loop(fresh(driver))
+class Judged(NamedTuple):
+    """A strategy after its test slices, as it travels: the ledger's bars are cut to one, and put back on arrival."""
+
+    ledger: Ledger | None
+    failures: tuple[str | None, ...] = ()
+    audit: AuditReport | None = None
+    skipped: str | None = None
 
 
-def _stitch(prepared: Prepared, panel: Panel, execution: ExecutionModel) -> tuple[Floats, list[str | None]]:
-    """Return (T, N) weights that hold each window's decisions in its test rows, and what failed.
+class Variant(NamedTuple):
+    """A strategy under one seed, None where it draws nothing or was not asked to, and the cell that judges it."""
 
-    A strategy with nothing to learn is asked once for all test rows, so that "buy once" means once.
-    """
-    table = np.full((len(panel), len(panel.symbols)), np.nan)
-    strategy, windows, failures = prepared.strategy, prepared.windows, list(prepared.failures)
-    if not prepared.learnt:
-        first, last = windows[0].test_start, windows[-1].test_stop
-        whole = windows[0]._replace(test_stop=last)
-        table[first:last] = _rows(fresh(strategy), panel, whole, execution)
-        return table, failures
-    for k, window in enumerate(windows):
-        one, weights = prepared.fitted[k], None
-        rows = slice(window.test_start, window.test_stop)
-        if one is not None:
-            weights, failures[k] = attempt(partial(_rows, fresh(one), panel, window, execution))
-        table[rows] = 0.0 if failures[k] is not None else weights
-    return table, failures
+    seed: int | None
+    strategy: AnyStrategy
+    key: str
 
 
-def _rows(strategy: AnyStrategy, panel: Panel, window: Window, execution: ExecutionModel) -> Floats:
-    """Return the decisions of the test rows, from bars that begin a lookback before them and end with them."""
-    assert isinstance(strategy, Strategy)
-    lookback = getattr(strategy, "lookback", None)
-    first = window.train_start if lookback is None else max(0, window.test_start + 1 - lookback)
-    piece = panel[first : window.test_stop]
-    return checked_weights(strategy.name, strategy.weights(piece), piece, execution)[window.test_start - first :]
+def _run_all(
+    several: Sequence[AnyStrategy], panel: Panel, setup: Setup, seeds: tuple[int, ...], spread: Spread
+) -> list[StrategyRun]:
+    """Run what can be run, side by side."""
+    unfit = {one.name: reason_to_skip(one, panel, setup.windows, setup.execution) for one in several}
+    cells: list[Cell] = []
+    variants: dict[str, list[Variant]] = {}
+    for strategy in several:
+        if unfit[strategy.name] is None:
+            variants[strategy.name] = _variants(strategy, panel, setup, seeds, spread, cells)
+    outcomes = spread.run(cells, panel)
+    return [
+        _joined(one, panel, setup, [(each, outcomes[each.key]) for each in variants[one.name]])
+        if unfit[one.name] is None
+        else StrategyRun(one.name, _kind(one), None, skipped=unfit[one.name])
+        for one in several
+    ]
 
 
-class _Switch:
-    """A closed loop that asks, at each bar, the strategy fitted for the window the bar lies in."""
-
-    def __init__(self, prepared: Prepared, flatten: bool) -> None:
-        self.name = prepared.strategy.name
-        self._loops = [None if one is None else as_closed_loop(one) for one in prepared.fitted]
-        self._starts = np.array([window.test_start for window in prepared.windows])
-        self._ends = {window.test_stop - 1 for window in prepared.windows} if flatten else set()
-        self.sleeves = as_closed_loop(prepared.strategy).sleeves
-
-    def fit(self, train: Panel) -> _Switch:
-        return self
-
-    def start(self, portfolios: int) -> _SwitchState:
-        return _SwitchState(portfolios)
-
-    def decide(self, view: View, portfolios: Portfolios, state: _SwitchState) -> Targets:
-        k = int(np.searchsorted(self._starts, view.bar, side="right")) - 1
-        loop = self._loops[k]
-        if loop is None or view.bar in self._ends:
-            state.turn(None, None)
-            return Targets(np.zeros(portfolios.shares.shape))
-        if state.window != k:
-            state.window, state.loop = k, _loop_of(loop)
-            state.memory = state.loop.start(state.portfolios)
-        assert state.loop is not None
-        state.turn(state.loop, state.memory)
-        return state.loop.decide(view, portfolios, state.memory)
-
-    def extras(self, state: _SwitchState, portfolios: slice) -> dict[str, Any]:
-        """Return what the windows' strategies recorded, bar by bar; -1 or NaN where none was asked."""
-        bars = sum(turn.asked for turn in state.turns) + 1
-        tables: dict[str, Any] = {}
-        for turn in state.turns:
-            kept: Any = turn.loop
-            for name, rows in kept.extras(turn.memory, portfolios).items() if hasattr(kept, "extras") else ():
-                if name not in tables:
-                    empty = np.nan if np.issubdtype(rows.dtype, np.floating) else -1
-                    tables[name] = np.full((bars, *rows.shape[1:]), empty, rows.dtype)
-                tables[name][turn.first : turn.first + turn.asked] = rows[: turn.asked]
-        return tables
+def _variants(
+    strategy: AnyStrategy, panel: Panel, setup: Setup, seeds: tuple[int, ...], spread: Spread, cells: list[Cell]
+) -> list[Variant]:
+    """Return a strategy under each seed, and append the cells of all of them to ``cells``."""
+    found = []
+    for seed in seeds if seeds and has_seed(strategy) else (None,):
+        one = strategy if seed is None else with_seed(strategy, seed)
+        tag, identity = "" if seed is None else f" seed {seed}", spread.identity(one)
+        fits = fit_cells(one, panel, setup.windows, setup.windowing.refit, identity, tag)
+        after = tuple(cell.key for cell in fits)
+        key = (
+            hash_of("judge", identity, *after, panel.content_hash, repr(setup), versions_hash())
+            if identity
+            else f"judge {strategy.name}{tag}"
+        )
+        judge = Cell(key, f"{strategy.name}{tag}, judged", _judge, (one, setup), after, keep=identity is not None)
+        cells += [*fits, judge]
+        found.append(Variant(seed, one, key))
+    return found
 
 
-@dataclass
-class _Turn:
-    """Consecutive bars in which one loop, or none, was asked."""
-
-    loop: ClosedLoop | None
-    memory: Any
-    first: int
-    asked: int = 0
-
-
-@dataclass
-class _SwitchState:
-    portfolios: int
-    window: int = -1
-    loop: ClosedLoop | None = None
-    memory: Any = None
-    turns: list[_Turn] = field(default_factory=list)
-
-    def turn(self, loop: ClosedLoop | None, memory: Any) -> None:
-        """Count a bar for ``loop``."""
-        if not self.turns or self.turns[-1].loop is not loop:
-            self.turns.append(_Turn(loop, memory, sum(turn.asked for turn in self.turns)))
-        self.turns[-1].asked += 1
+def _judge(panel: Panel, strategy: AnyStrategy, setup: Setup, before: tuple[Outcome, ...]) -> Judged:
+    """Stitch what a fitted strategy decides, run it, and audit it."""
+    fitted = prepared_of(strategy, setup.windows, before)
+    if all(failure is not None for failure in fitted.failures):
+        return Judged(None, skipped=f"it failed in every window: {fitted.failures[0]}")
+    try:
+        ran, failure = attempt(partial(_run, fitted, panel, setup))
+        if failure is not None:
+            return Judged(None, skipped=f"it raised {failure}")
+        prepared, ledger = ran
+        if all(reason is not None for reason in prepared.failures):
+            return Judged(None, skipped=f"it failed in every window: {prepared.failures[0]}")
+        report = audit_of(prepared, panel) if setup.with_audit else None
+    except StrategyError as error:
+        return Judged(None, skipped=str(error))
+    return Judged(replace(ledger, panel=ledger.panel[:1]), prepared.failures, report)
 
 
-def audit_of(prepared: Prepared, panel: Panel) -> AuditReport | None:
-    """Audit the last fitted strategy on the bars it is judged on, with a lookback of history before them."""
-    strategy = next((one for one in reversed(prepared.fitted) if one is not None), None)
-    if strategy is None:
-        return None
-    window = prepared.windows[-1]
-    first = window.test_start if prepared.learnt else prepared.windows[0].test_start
-    begin = max(0, first - (getattr(strategy, "lookback", None) or first))
-    return audit(strategy, panel[begin : window.test_stop], start=first - begin)
+def _run(fitted: Prepared, panel: Panel, setup: Setup) -> tuple[Prepared, Ledger]:
+    """Return what was run, with the windows in which it failed, and its ledger."""
+    prepared = decided(fitted, panel, setup.windowing, setup.execution)
+
+    def run() -> Ledger:
+        return prepared.run(panel, [setup.costs], setup.execution, setup.cash)[0]
+
+    if is_open_loop(fitted.strategy):
+        return prepared, run()
+    ledger, failure = attempt(run)
+    if failure is not None:
+        # One loop over all windows fell; one for each window loses only those in which it falls.
+        prepared = replace(prepared, driver=Switch(prepared, setup.windowing.carry == "flatten"))
+        ledger = run()
+    if isinstance(prepared.driver, Switch):
+        failures = [prepared.driver.failures.get(k, reason) for k, reason in enumerate(prepared.failures)]
+        prepared = replace(prepared, failures=tuple(failures))
+    return prepared, ledger
+
+
+def _joined(
+    strategy: AnyStrategy, panel: Panel, setup: Setup, judged: Sequence[tuple[Variant, Outcome]]
+) -> StrategyRun:
+    """Return a strategy's run from that of each of its seeds."""
+    found: list[Judged] = [one.value if one.failure is None else Judged(None, skipped=one.failure) for _, one in judged]
+    for (variant, _), one in zip(judged, found, strict=True):
+        if one.skipped is not None:
+            skipped = _of_seed(variant, one.skipped)
+            return StrategyRun(strategy.name, _kind(strategy), None, skipped=skipped, failed=True)
+    start, stop = setup.windows[0].test_start, setup.windows[-1].test_stop
+    ledgers = [replace(one.ledger, panel=panel[start:stop]) for one in found if one.ledger is not None]
+    audits = [one.audit for one in found if one.audit is not None]
+    ledger = averaged(ledgers)
+    reasons = [(variant, one.failures) for (variant, _), one in zip(judged, found, strict=True)]
+    seeds = [SeedRun(one.seed, each) for (one, _), each in zip(judged, ledgers, strict=True) if one.seed is not None]
+    return StrategyRun(
+        name=strategy.name,
+        kind=_kind(strategy),
+        ledger=ledger,
+        windows=tuple(_windows(setup, reasons)),
+        scored_from=scored_from(strategy, ledger),
+        audit=next((one for one in audits if not one.passed), audits[0] if audits else None),
+        seeds=tuple(seeds),
+    )
+
+
+def _windows(setup: Setup, failures: Sequence[tuple[Variant, tuple[str | None, ...]]]) -> list[WindowResult]:
+    """Return each window with the ledger rows in which its decisions fill; the first row of all has no return."""
+    start, stop = setup.windows[0].test_start, setup.windows[-1].test_stop
+    later = 1 + setup.execution.latency_bars
+    edges = [min(window.test_start - start + later, stop - start) for window in setup.windows]
+    edges = [min(1, stop - start), *edges[1:], stop - start]
+    return [
+        WindowResult(
+            window,
+            edges[k],
+            edges[k + 1],
+            next((_of_seed(variant, reasons[k]) for variant, reasons in failures if reasons[k] is not None), None),
+        )
+        for k, window in enumerate(setup.windows)
+    ]
+
+
+def _of_seed(variant: Variant, why: str | None) -> str:
+    return str(why) if variant.seed is None else f"seed {variant.seed}: {why}"
+
+
+def _kind(strategy: Any) -> str:
+    return getattr(strategy, "kind", "custom")

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tradekit.market.panel import Panel
 
 Carry = Literal["carry", "flatten"]
+Refit = Literal["frozen", "each", "warm"]
 
 
 class Window(NamedTuple):
@@ -37,6 +38,9 @@ class Windowing:
         embargo_sessions: further sessions dropped there, where serial correlation would leak.
         anchored: every train slice starts at the first bar instead of rolling along.
         carry: ``carry`` positions from one test slice to the next, or ``flatten`` at the last decision of each.
+        refit: what becomes of trained policies: ``frozen`` as they are, or trained by their recipe on the train slice
+            of ``each`` window, or ``warm``, that is from the weights of the window before. Whatever else learns learns
+            afresh in each.
 
     Raises:
         ConfigError: a value out of range.
@@ -48,6 +52,7 @@ class Windowing:
     embargo_sessions: int = 0
     anchored: bool = False
     carry: Carry = "carry"
+    refit: Refit = "frozen"
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -61,8 +66,11 @@ class Windowing:
                 raise ConfigError(f"{name} is {value!r}; a whole number of sessions, {least} or more")
         if self.purge_sessions + self.embargo_sessions >= self.train_sessions:
             raise ConfigError("purge_sessions + embargo_sessions leave nothing to train on; raise train_sessions")
-        if self.carry not in get_args(Carry):
-            raise ConfigError(f"carry is {self.carry!r}; choose carry or flatten")
+        for name, choices in (("carry", Carry), ("refit", Refit)):
+            if getattr(self, name) not in get_args(choices):
+                raise ConfigError(f"{name} is {getattr(self, name)!r}; choose {' or '.join(get_args(choices))}")
+        if not isinstance(self.anchored, bool):
+            raise ConfigError(f"anchored is {self.anchored!r}; write true or false")
 
     @classmethod
     def for_panel(cls, panel: Panel) -> Windowing:
