@@ -144,6 +144,8 @@ def _walked(
     if unfit is not None:
         return unfit
     prepared = prepare(strategy, setup.panel, setup.windows, setup.windowing, setup.execution)
+    if all(failure is not None for failure in prepared.failures):
+        return f"it failed in every window: {prepared.failures[0]}"
     cells = _priced(prepared, [one for one in scenarios if one.kind not in CHANGES_BARS], setup)
     for scenario in scenarios:
         if scenario.kind in CHANGES_BARS:
