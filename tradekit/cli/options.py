@@ -52,7 +52,7 @@ def market_options(command: Command) -> Command:
             help="Wait on top of the one bar always waited.",
         ),
         click.option("--cost-shock", type=shock, metavar="K", help="Multiply every cost."),
-        click.option("--costs", metavar="MODEL", help="realistic, alpaca_low, free, or a TOML file of costs."),
+        click.option("--costs", metavar="MODEL", help="realistic, alpaca_low, free, calibrated, or a TOML file."),
     ):
         command = option(command)
     return command

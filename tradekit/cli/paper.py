@@ -13,6 +13,7 @@ from tradekit.cli.options import SOURCE, actions_option, examples, json_option
 
 if TYPE_CHECKING:
     from tradekit.desk.folder import Desk
+    from tradekit.live.calibrate import Calibration
     from tradekit.live.spec import SessionSpec
 
 EQUITY_TOLERANCE = 1e-9  # relative; what rounding may leave between a session and the backtest of its bars
@@ -153,6 +154,63 @@ def report(session: str | None, as_json: bool) -> None:
 
     journal = journal_of(find_desk(), session)
     show(session_report(journal), journal, as_json)
+
+
+@command.command("calibrate", epilog=examples("tradekit paper calibrate", "tradekit backtest --costs calibrated"))
+@click.argument("sessions", nargs=-1)
+@json_option
+def calibrate(sessions: tuple[str, ...], as_json: bool) -> None:
+    """Fit the cost model to the fills of SESSIONS, the newest when left out, and write paper/calibrated.toml.
+
+    ``--costs calibrated`` uses it in every command that takes costs.
+    """
+    from tradekit.desk.folder import find_desk
+    from tradekit.live.calibrate import FILE
+    from tradekit.live.calibrate import calibrate as fit
+
+    desk = find_desk()
+    found = fit([journal_of(desk, name) for name in sessions] or [journal_of(desk, None)])
+    path = write_costs(found, desk.paper / FILE)
+    if as_json:
+        print_json({**found.to_dict(), "path": str(path)})
+    else:
+        print_rich(*calibration_lines(found), str(path))
+
+
+def write_costs(calibration: Calibration, path: Path) -> Path:
+    """Write a calibrated cost file.
+
+    Raises:
+        DeskError: it cannot be written.
+    """
+    from tradekit.errors import DeskError
+    from tradekit.live.calibrate import to_toml
+
+    try:
+        path.write_text(to_toml(calibration), encoding="utf-8")
+    except OSError as error:
+        raise DeskError(f"cannot write {path}: {error.strerror}; make {path.parent} writable") from error
+    return path
+
+
+def calibration_lines(calibration: Calibration) -> list[str]:
+    """Return a calibration in words."""
+    fit = calibration.fit
+    fitted = (
+        ("spread and slippage", fit.proportional_bps, "bp"),
+        ("impact coefficient", fit.impact_coefficient, ""),
+        ("commission", fit.commission_bps, "bp"),
+    )
+    return [
+        f"{fit.fills} fills of {', '.join(calibration.sessions)}; {fit.level:.0%} intervals",
+        *(
+            f"{name:20} {estimate.value:.4f} {unit} [{estimate.low:.4f}, {estimate.high:.4f}]"
+            for name, estimate, unit in fitted
+            if estimate.is_fitted
+        ),
+        f"unexplained          {fit.dispersion_bps:.4f} bp a fill",
+        *(f"note: {note}" for note in calibration.notes),
+    ]
 
 
 def read_spec(desk: Desk, spec: Path | None) -> SessionSpec:

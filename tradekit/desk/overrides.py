@@ -7,9 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+from tradekit.desk.folder import find_desk
 from tradekit.desk.specs import BacktestSpec, DataSpec, read_costs
 from tradekit.errors import ConfigError, suggest
 from tradekit.market.costs import PRESETS, CostModel
+
+CALIBRATED = "calibrated"
 
 Spec = TypeVar("Spec", bound=BacktestSpec)
 
@@ -79,16 +82,22 @@ class Overrides:
 
 
 def named_costs(name: str) -> CostModel:
-    """Return the cost model of a preset, or of a TOML file.
+    """Return the cost model of a preset, of a TOML file, or, under the name ``calibrated``, of the desk's own fills.
 
     Raises:
-        ConfigError: neither, or the file is broken.
+        ConfigError: neither, the file is broken, or nothing was calibrated yet.
+        DeskError: ``calibrated`` outside a desk.
     """
     if name in PRESETS:
         return PRESETS[name]
+    if name == CALIBRATED:
+        path = find_desk().paper / f"{CALIBRATED}.toml"
+        if not path.is_file():
+            raise ConfigError(f"{path}: nothing was calibrated yet; run: tradekit paper calibrate")
+        return read_costs(path)
     if name.endswith(".toml") or Path(name).exists():
         return read_costs(Path(name))
-    raise ConfigError(f"no cost preset or file {name!r}; {suggest(name, PRESETS)}")
+    raise ConfigError(f"no cost preset or file {name!r}; {suggest(name, [*PRESETS, CALIBRATED])}")
 
 
 def _names(text: str | None, what: str) -> tuple[str, ...] | None:
