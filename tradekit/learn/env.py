@@ -130,8 +130,9 @@ class SymbolEnv(gymnasium.Env["Observation", np.int64]):
 class VectorSymbolEnv(VecEnv):
     """Many symbol environments as one: a step is one compiled call over all of them.
 
-    Environment b trades the b-th usable symbol, modulo their number. An episode that ends begins anew at once, as
-    Stable-Baselines3 expects; ``infos[b]`` then holds ``terminal_observation``, ``TimeLimit.truncated`` and
+    Usable symbols take turns: counted through over all environments, episode k trades symbol k modulo their number, so
+    that each is traded as often as any other, however many environments there are. An episode that ends begins anew at
+    once, as Stable-Baselines3 expects; ``infos[b]`` then holds ``terminal_observation``, ``TimeLimit.truncated`` and
     ``episode`` (reward, length), and is empty and read-only otherwise.
 
     Args:
@@ -146,7 +147,7 @@ class VectorSymbolEnv(VecEnv):
     def __init__(self, task: Task, environments: int, seed: int = 0) -> None:
         if environments < 1:
             raise ConfigError(f"environments is {environments}; at least 1")
-        self.lanes = Lanes(task, np.resize(task.columns, environments), seed)
+        self.lanes = Lanes(task, np.resize(task.columns, environments), seed, turns=task.columns)
         self.render_mode = None
         self._chosen = np.zeros(environments, np.int64)
         super().__init__(environments, observation_space(task), spaces.Discrete(ACTIONS))

@@ -44,7 +44,7 @@ class World(NamedTuple):
     market, rules, costs (S, COST_COLUMNS): as the backtest's; shape: the reward; status (T, N) TRADABLE and USABLE;
     first (N,) first start row of each symbol; stop, the row after the last bar; episode, bars in one, or 0 for all in
     order; closing, how many decisions before its last bar an episode begins to sell out, 0 for never; cash, dollars at
-    its start.
+    its start; turns (K,), the symbols that episodes take in turn, or none, where every lane keeps its own.
     """
 
     market: Market
@@ -57,6 +57,7 @@ class World(NamedTuple):
     episode: int
     closing: int
     cash: float
+    turns: Ints
 
 
 class Sight(NamedTuple):
@@ -176,7 +177,10 @@ def look_raw(world: World, sight: Sight, state: State, features: Floats, raw: Fl
 @compiled
 def begin(world: World, sight: Sight, state: State, b: int, start: int) -> None:
     """Start an episode of lane b at row ``start``, or at a random row when that is negative."""
-    book, column = state.book, state.book.column[b]
+    book = state.book
+    if len(world.turns) > 0:  # all lanes' episodes are counted through, so that every symbol has as many as any other
+        book.column[b] = world.turns[(b + state.episodes[b] * len(state.bar)) % len(world.turns)]
+    column = book.column[b]
     first, length = world.first[column], world.stop - 1 - world.first[column]
     if world.episode > 0:
         length = min(length, world.episode)
@@ -302,13 +306,15 @@ class Lanes:
 
     Args:
         task: what is traded and how.
-        columns: (B,) panel column of each lane.
+        columns: (B,) panel column of each lane, of its first episode when symbols take turns.
         seed: of the episode starts.
+        turns: (K,) columns that the episodes of all lanes take in turn; None: every lane keeps its own.
     """
 
-    def __init__(self, task: Task, columns: Ints, seed: int = 0) -> None:
+    def __init__(self, task: Task, columns: Ints, seed: int = 0, turns: Ints | None = None) -> None:
         batch, width = len(columns), task.stacked_bars * task.table.shape[2] + len(STATE)
-        self.task, self.world, self.sight = task, task.world, task.sight
+        self.task, self.sight = task, task.sight
+        self.world = task.world if turns is None else task.world._replace(turns=turns)
         self.state = State(
             book=open_book(task.cash, columns, 1, task.execution.latency_bars),
             fills=np.zeros((batch, 1, kernel.FILL_COLUMNS)),

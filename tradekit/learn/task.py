@@ -120,6 +120,7 @@ class Task:
             episode=self.episode_bars,
             closing=1 + self.execution.latency_bars if self.liquidate else 0,
             cash=float(self.cash),
+            turns=np.empty(0, np.int64),
         )
 
     @cached_property
