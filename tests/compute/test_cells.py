@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,14 @@ def test_a_cell_that_raises_fails_alone_and_by_name(workers: int) -> None:
     assert outcomes["bad"] == Outcome(failure="ValueError: no such column")
     assert outcomes["exit"] == Outcome(failure="SystemExit: 3")
     assert [outcomes[f"d{k}"].value for k in range(2)] == [0, 2]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_cell_that_cannot_be_pickled_fails_alone(workers: int) -> None:
+    lock = Cell("lock", "lock", jobs.double, (threading.Lock(),))
+    outcomes = run_cells([lock, Cell("sum", "sum", jobs.total, after=("lock", "d1")), *doubles(2)], workers=workers)
+    assert str(outcomes["lock"].failure).startswith("it cannot be handed to a worker: TypeError: ")
+    assert outcomes["sum"].value[1] == 2
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -190,3 +199,12 @@ def test_ctrl_c_ends_at_once_and_leaves_no_worker(tmp_path: Path, repository: Pa
     assert said.strip().splitlines()[-1] == "KeyboardInterrupt"
     assert said.count("Traceback") == 1
     _wait_until_no_worker_is_left(tmp_path)
+
+
+def test_short_work_starts_no_process_and_long_work_does() -> None:
+    quick = [Cell(str(k), "where", jobs.where) for k in range(4)]
+    assert {one.value for one in run_cells(quick, workers=2, here_seconds=60.0).values()} == {os.getpid()}
+    slow = [Cell(str(k), "where", jobs.where, (0.2,)) for k in range(4)]
+    places = [one.value for one in run_cells(slow, workers=2, here_seconds=0.1).values()]
+    assert places[0] == os.getpid()
+    assert os.getpid() not in places[1:]

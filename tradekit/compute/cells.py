@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import math
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import cloudpickle
 
 from tradekit.compute.store import MISSING
-from tradekit.compute.work import Answer, Lost, one_thread, work
+from tradekit.compute.work import Answer, Lost, one_line, one_thread, work
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -80,6 +82,7 @@ def run_cells(
     store: Store | None = None,
     progress: Progress | None = None,
     retries: int = 2,
+    here_seconds: float = 0.0,
 ) -> dict[str, Outcome]:
     """Run every cell and return how each ended, by key.
 
@@ -95,6 +98,8 @@ def run_cells(
         store: where finished cells are kept and looked up.
         progress: called with (done, in all, label of what was started or ended last).
         retries: further tries of a cell whose process died.
+        here_seconds: run cells in this process for so long before others are started for what is left: they cost half
+            a second each.
 
     Raises:
         ConfigError: Ray is not installed, or its cluster cannot be reached.
@@ -104,11 +109,14 @@ def run_cells(
     run = _Run(list(cells), store, progress)
     if not run.unfinished():
         return run.outcomes
-    if ray is None and workers <= 1:
+    alone = ray is None and workers <= 1
+    if alone or (ray is None and here_seconds > 0.0):
         with one_thread():
-            run.here(shared)
+            run.here(shared, math.inf if alone else here_seconds)
+    left = len(cells) - len(run.outcomes)
+    if not left:
         return run.outcomes
-    executor = _executor(shared, min(workers, len(cells)), ray, retries)
+    executor = _executor(shared, min(workers, left), ray, retries)
     with contextlib.closing(executor):
         run.over(executor, with_shared=shared is not None)
     return run.outcomes
@@ -149,58 +157,60 @@ class _Run:
         self.tell("")
         return len(self.outcomes) < len(self.cells)
 
-    def here(self, shared: Any) -> None:
-        """Run what is left in this process."""
+    def here(self, shared: Any, seconds: float) -> None:
+        """Run what is left in this process, or as much of it as is begun within ``seconds``."""
+        until = time.monotonic() + seconds
         for cell in self._in_order():
+            if time.monotonic() >= until:
+                return
             self.tell(cell.label)
-            answer = work(shared, self._payload(cell, shared is not None))
-            self._settle(cell, answer)
+            payload = self._payload(cell, shared is not None)
+            if payload is not None:
+                self._settle(cell, work(shared, payload))
 
     def over(self, executor: Executor, with_shared: bool) -> None:
         """Run what is left on ``executor``."""
-        waiting = [cell for cell in self.cells if cell.key not in self.outcomes]
+        queue = _Queue([cell for cell in self.cells if cell.key not in self.outcomes], set(self.outcomes))
         running = 0
-        while waiting or running:
-            for cell in list(self._ready(waiting)):
-                if not executor.free():
-                    break
-                waiting.remove(cell)
-                executor.submit(cell.key, self._payload(cell, with_shared))
+        while len(queue) or running:
+            while queue.ready and executor.free():
+                cell = queue.ready.popleft()
+                payload = self._payload(cell, with_shared)
+                if payload is None:
+                    queue.ended(cell.key)
+                    continue
+                executor.submit(cell.key, payload)
                 running += 1
                 self.tell(cell.label)
-            if not running:
-                raise ValueError(f"{waiting[0].label} waits for itself")
-            for key, answer in executor.wait():
+            queue.demand_progress(running)
+            for key, answer in executor.wait() if running else ():
                 running -= 1
                 self._settle(self.known[key], answer)
+                queue.ended(key)
 
     def tell(self, label: str) -> None:
         """Report progress."""
         if self.progress is not None:
             self.progress(len(self.outcomes), len(self.cells), label)
 
-    def _ready(self, waiting: Sequence[Cell]) -> Iterator[Cell]:
-        return (cell for cell in waiting if all(key in self.outcomes for key in cell.after))
-
     def _in_order(self) -> Iterator[Cell]:
         """Yield the unfinished cells, each after those it needs."""
-        waiting = deque(cell for cell in self.cells if cell.key not in self.outcomes)
-        passed = 0
-        while waiting:
-            cell = waiting.popleft()
-            if all(key in self.outcomes for key in cell.after):
-                passed = 0
-                yield cell
-                continue
-            waiting.append(cell)
-            passed += 1
-            if passed > len(waiting):
-                raise ValueError(f"{cell.label} waits for itself")
+        queue = _Queue([cell for cell in self.cells if cell.key not in self.outcomes], set(self.outcomes))
+        while len(queue):
+            queue.demand_progress(0)
+            cell = queue.ready.popleft()
+            yield cell
+            queue.ended(cell.key)
 
-    def _payload(self, cell: Cell, with_shared: bool) -> bytes:
+    def _payload(self, cell: Cell, with_shared: bool) -> bytes | None:
+        """Return a cell as a worker takes it; None, and it has failed, when it cannot be pickled."""
         before = tuple(self.outcomes[key] for key in cell.after)
         named = {"before": before} if cell.after else {}
-        payload: bytes = cloudpickle.dumps((cell.call, cell.args, named, with_shared))
+        try:
+            payload: bytes = cloudpickle.dumps((cell.call, cell.args, named, with_shared))
+        except Exception as error:  # noqa: BLE001 - pickling runs foreign code, which may raise anything
+            self._settle(cell, Lost(f"it cannot be handed to a worker: {one_line(error)}"))
+            return None
         return payload
 
     def _settle(self, cell: Cell, answer: Answer | Lost) -> None:
@@ -214,3 +224,37 @@ class _Run:
                 self.store.put(cell.key, answer.pickled)
         self.outcomes[cell.key] = outcome
         self.tell(cell.label)
+
+
+class _Queue:
+    """Cells that have not begun: those that could, and those that wait for others."""
+
+    def __init__(self, cells: Sequence[Cell], done: set[str]) -> None:
+        self.ready: deque[Cell] = deque()
+        self._needs: dict[str, int] = {}
+        self._waiting: dict[str, list[Cell]] = {}
+        for cell in cells:
+            needed = {key for key in cell.after if key not in done}
+            self._needs[cell.key] = len(needed)
+            for key in needed:
+                self._waiting.setdefault(key, []).append(cell)
+            if not needed:
+                self.ready.append(cell)
+        self._blocked = sum(1 for count in self._needs.values() if count)
+
+    def __len__(self) -> int:
+        return len(self.ready) + self._blocked
+
+    def ended(self, key: str) -> None:
+        """Let go of the cells that waited for ``key`` alone."""
+        for cell in self._waiting.pop(key, ()):
+            self._needs[cell.key] -= 1
+            if not self._needs[cell.key]:
+                self._blocked -= 1
+                self.ready.append(cell)
+
+    def demand_progress(self, running: int) -> None:
+        """Raise ValueError when nothing runs and nothing can begin: cells that wait for each other."""
+        if not running and not self.ready and self._blocked:
+            stuck = next(cell for cells in self._waiting.values() for cell in cells)
+            raise ValueError(f"{stuck.label} waits for itself")

@@ -34,6 +34,7 @@ class Spread:
         identities: hash of a strategy's code and parameters, by name. A strategy without one is never kept: from the
             object alone nobody can tell whether its code has changed.
         progress: called with (done, in all, label).
+        here_seconds: work in this process for so long before others are started.
     """
 
     workers: int = 1
@@ -41,11 +42,18 @@ class Spread:
     store: Store | None = None
     identities: Mapping[str, str] = field(default_factory=dict)
     progress: Progress | None = None
+    here_seconds: float = 0.0
 
     def run(self, cells: Sequence[Cell], shared: Any) -> dict[str, Outcome]:
         """Run cells as this says."""
         return run_cells(
-            cells, shared=shared, workers=self.workers, ray=self.ray, store=self.store, progress=self.progress
+            cells,
+            shared=shared,
+            workers=self.workers,
+            ray=self.ray,
+            store=self.store,
+            progress=self.progress,
+            here_seconds=self.here_seconds,
         )
 
     def identity(self, strategy: AnyStrategy) -> str | None:

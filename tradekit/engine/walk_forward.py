@@ -142,6 +142,7 @@ def walk_forward(
     store: Store | None = None,
     identities: Mapping[str, str] | None = None,
     progress: Progress | None = None,
+    here_seconds: float = 0.0,
 ) -> WalkForward:
     """Judge strategies on bars they have not learnt from.
 
@@ -167,6 +168,7 @@ def walk_forward(
         store: where finished work is kept and looked up.
         identities: hash of the code and parameters of each strategy, by name; without one its work is not kept.
         progress: called with (done, in all, label).
+        here_seconds: work in this process for so long before ``workers`` are started.
 
     Raises:
         StrategyError: two strategies of one name.
@@ -179,7 +181,7 @@ def walk_forward(
     execution = execution or ExecutionModel()
     windows = tuple(unseen(several, panel, windowing.cut(panel), execution))
     setup = Setup(windowing, windows, costs or CostModel(), execution, cash, audit)
-    spread = Spread(workers, ray, store, identities or {}, progress)
+    spread = Spread(workers, ray, store, identities or {}, progress, here_seconds)
     runs = _run_all(several, panel, setup, tuple(seeds), spread)
     return WalkForward(panel, windowing, tuple(runs), setup.costs, execution, cash)
 
