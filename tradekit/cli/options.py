@@ -10,7 +10,8 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tradekit.desk.overrides import Overrides
+    from tradekit.desk.overrides import Overrides, Spec
+    from tradekit.desk.work import Work
 
 Command = TypeVar("Command", bound="Callable[..., Any]")
 
@@ -61,6 +62,47 @@ def market_options(command: Command) -> Command:
 strategies_option = click.option(
     "--strategies", metavar="A,B", help="Names of the desk's strategies or paths of files; all when left out."
 )
+
+
+def _seeds(_: click.Context, __: click.Parameter, text: str | None) -> tuple[int, ...]:
+    """Return the numbers of ``1,2,3``."""
+    if text is None:
+        return ()
+    try:
+        seeds = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        seeds = ()
+    if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
+        raise click.BadParameter(f"{text!r} is not a list of different whole numbers, 0 or more, as 1,2,3")
+    return seeds
+
+
+def work_options(command: Command) -> Command:
+    """Add --seeds, --workers, --ray and --fresh; ``work_of`` makes a ``Work`` of them."""
+    for option in (
+        click.option("--fresh", is_flag=True, help="Work everything out anew; take nothing from earlier runs."),
+        click.option("--ray", metavar="ADDRESS", help="Spread the work over this Ray cluster, or local, instead."),
+        click.option(
+            "--workers",
+            type=click.IntRange(min=1),
+            metavar="N",
+            help="Processes; all processors when left out. Numbers do not depend on it.",
+        ),
+        click.option(
+            "--seeds", callback=_seeds, metavar="1,2,3", help="Run every strategy that draws under each of these."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def work_of(given: dict[str, Any]) -> Work:
+    """Take the options of ``work_options`` out of ``given`` and return what they say."""
+    from tradekit.desk.work import Work
+
+    return Work(**{name: given.pop(name) for name in ("seeds", "workers", "ray", "fresh")})
+
+
 out_option = click.option(
     "--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder for the results; must not exist yet."
 )
@@ -72,3 +114,16 @@ def overrides(given: dict[str, Any]) -> Overrides:
     from tradekit.desk.overrides import Overrides
 
     return Overrides(**given)
+
+
+def applied(given: dict[str, Any], spec: Spec) -> Spec:
+    """Return ``spec`` with the options of a command, and say on standard error what other data sets aside."""
+    settings = overrides(given).apply(spec)
+    if spec.windows is not None and settings.windows is None:
+        ours = f"{spec.windows.train_sessions}/{spec.windows.test_sessions}"
+        click.echo(
+            f"note: --data is not the spec's, whose windows of {ours} sessions, symbols and dates are set aside; daily "
+            "bars have windows of 756/126 sessions, intraday bars of 30/10",
+            err=True,
+        )
+    return settings

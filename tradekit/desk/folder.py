@@ -45,6 +45,16 @@ class Desk:
         return self.backtests / "results"
 
     @property
+    def cells(self) -> Path:
+        """Finished work of runs, kept to be taken up again."""
+        return self.results / ".cells"
+
+    @property
+    def registry(self) -> Path:
+        """Every run and trial of the desk."""
+        return self.root / "registry.sqlite"
+
+    @property
     def paper(self) -> Path:
         """Paper session specs."""
         return self.root / "paper"
