@@ -38,6 +38,9 @@ class Finding:
 NOTHING_ELSE, HABIT = 0.99, 0.25
 # Share of decisions from which buying that nothing ends is a collapse, and sales a buyer of that kind makes at most.
 BUYING, FEW_SALES = 0.5, 0.05
+# Share of decisions that are trades under which a policy that is refused does nothing else, and the reward of a refusal
+# that only something dearer can explain.
+FEW_TRADES_OF_ALL, DEAR = 0.05, -0.99
 # Share of decisions from which the limit of equal actions in a row is what a policy runs into.
 MANY_REPEATS = 0.05
 
@@ -46,8 +49,8 @@ def diagnose(statistics: ActionStatistics) -> list[Finding]:
     """Return what is wrong, the worst first; nothing when nothing is.
 
     Collapses: ``not_a_number``, ``double_bind``, ``rejected_spam``, ``always_buy``, ``no_trades``. Alarms:
-    ``one_action``, ``low_entropy``, ``repeat_limit``, ``unfilled``. A double bind is told from plain spamming by the
-    rewards of a roll-out; without rewards it is called spamming.
+    ``many_refusals``, ``one_action``, ``low_entropy``, ``repeat_limit``, ``unfilled``. A double bind is told from plain
+    spamming by the rewards of a roll-out; without rewards it is called spamming.
     """
     if not statistics.decisions:
         return []
@@ -75,16 +78,21 @@ def _not_a_number(said: ActionStatistics) -> Finding | None:
 def _refusals(said: ActionStatistics) -> Finding | None:
     refused = said.outcomes[:, NOT_ALLOWED]
     action = int(refused.argmax())
-    if refused[action] < HABIT * said.decisions:
+    if refused.sum() < HABIT * said.decisions:
         return None
-    pays, rests = said.rewards[action, NOT_ALLOWED], said.rewards[HOLD, AS_CHOSEN]
     evidence = (
-        f"{NAMES[action]} was chosen at {said.chosen[action] / said.decisions:.0%} of decisions and refused at "
-        f"{refused[action] / said.decisions:.0%}, with {said.total_trades} trades executed"
+        f"{refused.sum() / said.decisions:.0%} of decisions are refused, most of them {NAMES[action]}, chosen at "
+        f"{said.chosen[action] / said.decisions:.0%}; {said.total_trades} trades were executed in "
+        f"{said.decisions} decisions"
     )
-    if pays < 0.0 and rests < pays:
-        evidence += f"; refused it earns {pays:.3g} and HOLD {rests:.3g}"
-        advice = "drop the quota or penalty that makes HOLD dearer than a refusal, and set actions.masking = true"
+    pays, rests = said.rewards[action, NOT_ALLOWED], said.rewards[HOLD, AS_CHOSEN]
+    if said.total_trades > FEW_TRADES_OF_ALL * said.decisions:
+        advice = "set actions.masking = true, so that what is not possible cannot be chosen"
+        return Finding("many_refusals", evidence, advice, is_collapse=False)
+    if rests < pays < 0.0 or (np.isnan(rests) and pays <= DEAR):
+        holds = "HOLD is never chosen" if np.isnan(rests) else f"HOLD earns {rests:.3g}"
+        evidence += f"; a refusal earns {pays:.3g} and {holds}: doing nothing is made as dear as what cannot be done"
+        advice = "drop the quota or penalty that asks for impossible actions, and set actions.masking = true"
         return Finding("double_bind", evidence, advice, is_collapse=True)
     if np.isfinite(pays):
         evidence += f"; a refusal costs {-pays:.3g}"
