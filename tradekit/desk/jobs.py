@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from tradekit.desk.loader import LoadedStrategy, load_strategies, load_strategy
+from tradekit.desk.recording import Recording, begin
 from tradekit.desk.specs import BacktestSpec, DataSpec, read_backtest
+from tradekit.desk.work import Work, identity
 from tradekit.engine.audit import audit
 from tradekit.engine.copies import fit
 from tradekit.engine.scenarios import default_scenarios, slippage_scenario
@@ -17,7 +19,8 @@ from tradekit.engine.single_pass import single_pass
 from tradekit.engine.strategy import attempt
 from tradekit.engine.stress import Stress, stress
 from tradekit.engine.walk_forward import WalkForward, walk_forward
-from tradekit.errors import StrategyError
+from tradekit.engine.windows import Windowing
+from tradekit.errors import ConfigError, StrategyError
 from tradekit.market.sources import load_panel
 
 if TYPE_CHECKING:
@@ -32,10 +35,12 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class Outcome:
-    """A result and the strategies it is of."""
+    """A result, the strategies it is of, the seeds they were run under, and the run's entry in the registry."""
 
     result: WalkForward | Stress
     loaded: tuple[LoadedStrategy, ...]
+    seeds: tuple[int, ...]
+    recording: Recording
 
 
 def bars_of(data: DataSpec, desk: Desk) -> Panel:
@@ -64,40 +69,73 @@ def backtest_spec(desk: Desk, path: Path | None, walk_forward: bool) -> Backtest
     return read_backtest(path or desk.backtests / "walk_forward.toml")
 
 
-def run_walk_forward(desk: Desk, spec: BacktestSpec, progress: Progress | None = None) -> Outcome:
+def run_walk_forward(
+    desk: Desk, spec: BacktestSpec, progress: Progress | None = None, work: Work | None = None, command: str = ""
+) -> Outcome:
     """Judge the strategies on bars that they have not learnt from.
 
     Raises:
         TradekitError: a spec, strategy, bundle or source cannot be used, or no strategy could run.
     """
+    work = work or Work()
     loaded, panel = load_strategies(desk, spec.strategies), bars_of(spec.data, desk)
-    result = walk_forward(
-        [one.strategy for one in loaded], panel, spec.windows, spec.costs, spec.execution, spec.cash, progress=progress
-    )
-    return _outcome(result, {run.name: run.skipped for run in result.runs}, loaded)
+    windowing = spec.windows or Windowing.for_panel(panel)
+    windowing.cut(panel)  # bars that hold no window are no run
+    settings = work.settings(desk, loaded)
+    recording = begin(desk, "walk_forward", command, spec, loaded, settings["identities"], panel, windowing, work.seeds)
+    with recording.ends_with():
+        result = walk_forward(
+            [one.strategy for one in loaded],
+            panel,
+            windowing,
+            spec.costs,
+            spec.execution,
+            spec.cash,
+            seeds=work.seeds,
+            progress=progress,
+            here_seconds=work.here_seconds if windowing.refit == "frozen" else 0.0,
+            **settings,
+        )
+        _demand_one({run.name: run.skipped for run in result.runs})
+    return Outcome(result, tuple(loaded), work.seeds, recording)
 
 
-def run_single_pass(desk: Desk, spec: BacktestSpec, progress: Progress | None = None) -> Outcome:
+def run_single_pass(
+    desk: Desk, spec: BacktestSpec, progress: Progress | None = None, work: Work | None = None, command: str = ""
+) -> Outcome:
     """Run the strategies once over all bars; those that learn are left out by name.
 
     Raises:
-        TradekitError: as in ``run_walk_forward``.
+        TradekitError: as in ``run_walk_forward``; ConfigError when seeds, workers or Ray are asked for.
     """
+    if work is not None and (work.seeds or work.ray or work.workers):
+        raise ConfigError("--seeds, --workers and --ray spread windows; add --walk-forward")
     loaded, panel = load_strategies(desk, spec.strategies), bars_of(spec.data, desk)
-    result = single_pass([one.strategy for one in loaded], panel, spec.costs, spec.execution, spec.cash, progress)
-    return _outcome(result, {run.name: run.skipped for run in result.runs}, loaded)
+    identities = {one.strategy.name: identity(desk, one) for one in loaded}
+    recording = begin(desk, "backtest", command, spec, loaded, identities, panel, None)
+    with recording.ends_with():
+        result = single_pass([one.strategy for one in loaded], panel, spec.costs, spec.execution, spec.cash, progress)
+        _demand_one({run.name: run.skipped for run in result.runs})
+    return Outcome(result, tuple(loaded), (), recording)
 
 
 def run_stress(
-    desk: Desk, spec: StressSpec, slippage_shock: float | None = None, progress: Progress | None = None
+    desk: Desk,
+    spec: StressSpec,
+    slippage_shock: float | None = None,
+    progress: Progress | None = None,
+    work: Work | None = None,
+    command: str = "",
 ) -> Outcome:
     """Run the strategies under every scenario of the spec, and under a slippage shock when one is given.
 
-    Replays draw on all bars of the source, however late the spec's own bars start.
+    Replays draw on all bars of the source, however late the spec's own bars start. Under several seeds a strategy that
+    draws is run under the first: scenarios compare worlds, not seeds.
 
     Raises:
         TradekitError: as in ``run_walk_forward``.
     """
+    work = work or Work()
     scenarios = list(default_scenarios() if spec.scenarios is None else spec.scenarios)
     if slippage_shock is not None:
         shock = slippage_scenario(slippage_shock)
@@ -106,47 +144,66 @@ def run_stress(
     loaded, panel = load_strategies(desk, spec.strategies), bars_of(spec.data, desk)
     cut = spec.data.start or spec.data.end
     history = bars_of(replace(spec.data, start=None, end=None), desk) if cut else panel
-    result = stress(
-        [one.strategy for one in loaded],
-        panel,
-        scenarios,
-        spec.windows,
-        spec.costs,
-        spec.execution,
-        spec.cash,
-        progress,
-        history,
-    )
-    ran = {cell.strategy for cell in result.cells if cell.ledger is not None}
-    reasons = {cell.strategy: None if cell.strategy in ran else cell.skipped for cell in result.cells}
-    return _outcome(result, reasons, loaded)
+    windowing = spec.windows or Windowing.for_panel(panel)
+    windowing.cut(panel)
+    settings = work.settings(desk, loaded)
+    recording = begin(desk, "stress", command, spec, loaded, settings["identities"], panel, windowing, work.seeds)
+    with recording.ends_with():
+        result = stress(
+            [one.strategy for one in loaded],
+            panel,
+            scenarios,
+            windowing,
+            spec.costs,
+            spec.execution,
+            spec.cash,
+            progress,
+            history,
+            **settings,
+        )
+        ran = {cell.strategy for cell in result.cells if cell.ledger is not None}
+        _demand_one({cell.strategy: None if cell.strategy in ran else cell.skipped for cell in result.cells})
+    return Outcome(result, tuple(loaded), work.seeds, recording)
 
 
-def run_audit(desk: Desk, name: str, overrides: Overrides) -> AuditReport:
+def run_audit(
+    desk: Desk,
+    name: str,
+    overrides: Overrides,
+    cuts: int | None = 8,
+    fill_at: Literal["auto", "open", "close"] = "auto",
+) -> AuditReport:
     """Audit one strategy; one that learns is fitted on the first half of the bars and audited on the second.
+
+    Args:
+        desk: where names are looked up.
+        name: of a strategy, or the path of a file.
+        overrides: data and latency.
+        cuts: how many bars to change the future after; None: every bar.
+        fill_at: where orders fill.
 
     Raises:
         TradekitError: the strategy or source cannot be used.
     """
     strategy = load_strategy(name, desk).strategy
     spec = overrides.apply(BacktestSpec(DataSpec(desk.data)))
-    panel = bars_of(spec.data, desk)
+    panel, execution = bars_of(spec.data, desk), replace(spec.execution, fill_at=fill_at)
     if hasattr(strategy, "check"):
-        strategy.check(panel, spec.execution)
+        strategy.check(panel, execution)
     half = len(panel) // 2
     fitted, failure = attempt(lambda: fit(strategy, panel[:half]))
     if failure is not None:
         raise StrategyError(f"{strategy.name}: fit on {half} bars raised {failure}")
-    report, failure = attempt(lambda: audit(fitted.strategy, panel, start=half if fitted.learnt else 0))
+    start = half if fitted.learnt else 0
+    report, failure = attempt(lambda: audit(fitted.strategy, panel, cuts=cuts, start=start, execution=execution))
     if failure is not None:
         raise StrategyError(f"{strategy.name}: raised {failure}")
     return cast("AuditReport", report)
 
 
-def _outcome(result: WalkForward | Stress, skipped: dict[str, str | None], loaded: Sequence[LoadedStrategy]) -> Outcome:
-    """Return the outcome; it is an error, with the first reason, when no strategy ran at all."""
+def _demand_one(skipped: dict[str, str | None]) -> None:
+    """Raise StrategyError, with the first reason, when no strategy ran at all."""
     if all(reason is not None for reason in skipped.values()):
         name, reason = next(iter(skipped.items()))
         more = f" (and {len(skipped) - 1} more)" if len(skipped) > 1 else ""
         raise StrategyError(f"no strategy could run: {name}: {reason}{more}")
-    return Outcome(result, tuple(loaded))

@@ -123,10 +123,14 @@ def audit(
     Returns:
         the report; it does not raise on a violation (``AuditReport.require`` does). Nothing is tested, and the note
         says why, when there are too few bars or the strategy raises on them.
+
+    Raises:
+        DataError: the panel lacks the column that orders fill at.
     """
     lookback = getattr(strategy, "lookback", None)
-    start = max(start, (lookback or 1) - 1)
-    work = _Audit(strategy, panel, start, lookback, execution or ExecutionModel())
+    start, execution = max(start, (lookback or 1) - 1), execution or ExecutionModel()
+    execution.fills_at(panel)  # else every question would end in this error
+    work = _Audit(strategy, panel, start, lookback, execution)
     rows, telling = work.cuts(cuts)
     checked, asked, tried, violation, reason = 0, False, 0, None, ""
     for cut in rows:

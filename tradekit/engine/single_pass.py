@@ -69,7 +69,7 @@ def _run(
     if ledger is None:
         return StrategyRun(strategy.name, kind, None, skipped=LEARNS)
     seen = scored_from(strategy, ledger)
-    return StrategyRun(strategy.name, kind, ledger, scored_from=seen, audit=audit(strategy, panel, start=start))
+    return StrategyRun(strategy.name, kind, ledger, scored_from=seen, audit=audit(strategy, panel, start=start, execution=execution))
 
 
 def _judge(
