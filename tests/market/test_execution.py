@@ -77,6 +77,23 @@ def test_every_cost_is_paid_and_together_they_are_what_trading_took(case: Case) 
 
 
 @given(cases)
+def test_the_same_orders_without_friction_earn_the_costs_more(case: Case) -> None:
+    """What was filled, asked for again in shares where nothing costs, bar by bar."""
+    costs = dataclasses.replace(case.costs, borrow_rate_annual=0.0, cash_interest_annual=0.0)
+    ledger = ledger_of(case, costs=costs)
+    again, paid = np.zeros(case.panel.close.shape), np.zeros(len(case.panel))
+    for order in ledger.orders:
+        again[order["fill_bar"] - 1, order["symbol"]] += order["quantity"]
+        paid[order["fill_bar"]] += sum(order[term] for term in TERMS)
+    execution = ExecutionModel(fill_at=case.execution.fill_at, allow_short=case.execution.allow_short)
+    free = simulate(Shares(again), case.panel, FREE, execution, case.cash)
+    assume((free.equity > 0).all())  # who is ruined trades no more
+    scale = case.cash + np.abs(ledger.equity).max() + ledger.traded.max()
+    np.testing.assert_allclose(free.equity - ledger.equity, np.cumsum(paid), rtol=1e-9, atol=1e-10 * scale)
+    assert ledger.total_cost == pytest.approx(paid.sum())
+
+
+@given(cases)
 def test_a_long_only_portfolio_never_owes(case: Case) -> None:
     targets = case.targets if case.are_shares else np.abs(case.targets)
     ledger = ledger_of(case, targets=targets, execution=dataclasses.replace(case.execution, allow_short=False))
