@@ -79,6 +79,4 @@ def test_an_unknown_key_names_the_file_the_table_and_the_mend(tmp_path: Path) ->
     path.write_text('[data]\nsource = "sample"\n[[scenarios]]\nname = "g"\nkind = "gap"\nsiez = -0.1\n')
     with pytest.raises(ConfigError) as error:
         read_stress(path)
-    assert str(error.value) == (
-        f"{path}: [[scenarios]] 1: scenario 'g': unknown scenario setting 'siez'; did you mean size?"
-    )
+    assert str(error.value) == (f"{path}: [[scenarios]] 1: unknown scenario setting 'siez'; did you mean size?")

@@ -118,6 +118,11 @@ class Scenario:
         if not all(isinstance(text, str) for text in texts) or not self.name:
             raise ConfigError(f"scenario {self.name!r}: name and description are text; write them in quotes")
         keys = KINDS[self.kind]
+        missing = [
+            item.name for item in fields(self) if item.name in keys.must and getattr(self, item.name) == item.default
+        ]
+        if missing:
+            raise ConfigError(f"scenario {self.name!r}: kind {self.kind!r} needs {' and '.join(missing)}")
         for item in fields(self):
             value = getattr(self, item.name)
             if item.name in ("name", "kind", "description"):
@@ -128,8 +133,6 @@ class Scenario:
                 raise ConfigError(f"scenario {self.name!r}: {item.name} does not belong to kind {self.kind!r}")
 
     def _check(self, name: str, value: Any, default: Any) -> None:
-        if value == default and name in KINDS[self.kind].must:
-            raise ConfigError(f"scenario {self.name!r}: kind {self.kind!r} needs {name}")
         if name in ("start", "end"):
             return
         rule, fits = RULES[name]
@@ -145,17 +148,15 @@ class Scenario:
         Raises:
             ConfigError: an unknown or missing key, or a bad value.
         """
-        for key in ("name", "kind"):
-            if key not in settings:
-                raise ConfigError(f"a scenario lacks {key!r}: {settings}")
-        kind = settings["kind"]
+        kind = settings.get("kind")
         keys = KINDS[kind].may if isinstance(kind, str) and kind in KINDS else [item.name for item in fields(cls)]
         known = {"name", "kind", "description", *keys}
         for key in settings:
             if key not in known:
-                raise ConfigError(
-                    f"scenario {settings['name']!r}: unknown scenario setting {key!r}; {suggest(key, known)}"
-                )
+                raise ConfigError(f"unknown scenario setting {key!r}; {suggest(key, known)}")
+        for key in ("name", "kind"):
+            if key not in settings:
+                raise ConfigError(f"a scenario lacks {key!r}: {settings}")
         return cls(**settings)
 
     def costs(self, model: CostModel) -> CostModel:
