@@ -116,6 +116,22 @@ def test_influence_is_what_a_bar_moves_the_ratio_by(fat_tailed: Floats) -> None:
         assert left_out == pytest.approx(influence[bar], rel=0.01, abs=0.01)
 
 
+def test_a_bar_that_the_estimate_leans_on_counts_for_more(fat_tailed: Floats) -> None:
+    """Leaving bars out one by one, the jackknife, is a check that knows no formula."""
+    few = fat_tailed[:60]
+    left_out = np.array([sr.bar_sharpe(np.delete(few, bar)) for bar in range(60)])
+    jackknife = math.sqrt(np.sum((left_out - left_out.mean()) ** 2) * 59 / 60)
+    moves = sr._moves(few)
+    assert jackknife < math.sqrt(np.mean(moves**2) / 59) < 1.2 * jackknife
+    assert np.mean(moves) == pytest.approx(0.0, abs=1e-12)
+    assert np.mean(moves**2) > np.mean(sr._influence(few) ** 2)
+
+
+def test_one_bar_that_moved_has_an_error() -> None:
+    found = sr.error_of(np.eye(50)[7])
+    assert 0.0 < found.size < math.inf
+
+
 def test_long_run_variance_by_hand_and_of_a_known_process() -> None:
     # Two values: one cosine, (a - b) / 2 x sqrt(2) by the transform, so its square is (a - b)^2 / 2.
     assert long_run_variance(np.array([3.0, 1.0])) == pytest.approx((2.0, 1))

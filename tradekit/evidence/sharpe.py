@@ -78,11 +78,12 @@ def error_of(returns: Floats) -> Error:
 
     The delta method: what each bar moves the ratio by, whose mean square is the variance of Mertens (2002), with the
     long-run variance in place of the mean square, as Lo (2002), doi:10.2469/faj.v58.n4.2453, does for autocorrelated
-    returns. NaN under two bars or without volatility.
+    returns. A bar that the estimate leans on counts for more: MacKinnon and White (1985), their HC3,
+    doi:10.1016/0304-4076(85)90158-7. NaN under two bars or without volatility.
     """
     if not deviation(returns) > 0.0:
         return Error(math.nan, math.nan)
-    return _error_of_mean(_influence(returns))
+    return _error_of_mean(_moves(returns))
 
 
 def sharpe_interval(returns: Floats, bars_per_year: float, level: float = LEVEL) -> Interval:
@@ -147,7 +148,7 @@ def difference_of(returns: Floats, other: Floats) -> tuple[float, Error]:
     gap = bar_sharpe(returns) - bar_sharpe(other)
     if math.isnan(gap):
         return math.nan, Error(math.nan, math.nan)
-    return gap, _error_of_mean(_influence(returns) - _influence(other))
+    return gap, _error_of_mean(_moves(returns) - _moves(other))
 
 
 def _standard_moment(returns: Floats, order: int) -> float:
@@ -162,6 +163,15 @@ def _influence(returns: Floats) -> Floats:
     away = (returns - np.mean(returns)) / np.std(returns)
     moved: Floats = away - bar_sharpe(returns) / 2.0 * (away**2 - 1.0)
     return moved
+
+
+def _moves(returns: Floats) -> Floats:
+    """Return (n,) the influences, each over one less its leverage, with a mean of zero."""
+    square = (returns - np.mean(returns)) ** 2
+    # As of a line fitted through the bars. One that carries everything has leverage 1: it counts double, not infinitely.
+    leverage = np.minimum((1.0 + square / np.mean(square)) / len(returns), 0.5)
+    moved: Floats = _influence(returns) / (1.0 - leverage)
+    return moved - float(np.mean(moved))
 
 
 def _error_of_mean(moves: Floats) -> Error:
