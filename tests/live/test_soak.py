@@ -68,7 +68,7 @@ def test_twenty_days_of_hourly_bars(shared_data: Path, tmp_path: Path) -> None:
     def watch(stands: Snapshot) -> None:
         if stands.doing == "bar done":
             gc.collect()
-            watched.append((stands.done, resident_mib(), len(os.listdir("/proc/self/fd"))))
+            watched.append((stands.done, resident_mib(), len(list(Path("/proc/self/fd").iterdir()))))
 
     stops: list[Any] = []
     while True:
