@@ -9,15 +9,17 @@ import click
 
 from tradekit.cli.console import steps
 from tradekit.cli.options import (
+    applied,
     data_options,
     examples,
     json_option,
     market_options,
     out_option,
-    overrides,
     strategies_option,
+    work_of,
+    work_options,
 )
-from tradekit.cli.publish import publish
+from tradekit.cli.publish import command_line, place_of, publish
 
 
 @click.command(
@@ -26,6 +28,7 @@ from tradekit.cli.publish import publish
     epilog=examples(
         "tradekit backtest --walk-forward",
         "tradekit backtest --strategies momentum,sma_cross --data prices/ --start 2015-01-01",
+        "tradekit backtest --walk-forward --spec backtests/policy_refit.toml --workers 4",
     ),
 )
 @click.option("--walk-forward", is_flag=True, help="Learn on one slice, be judged on the next, and so on.")
@@ -36,20 +39,26 @@ from tradekit.cli.publish import publish
 @click.option(
     "--slippage-shock", type=click.FloatRange(min=0.0), metavar="K", help="Multiply slippage, spread and impact."
 )
+@work_options
 @out_option
 @json_option
 def command(walk_forward: bool, spec: Path | None, out: Path | None, as_json: bool, **given: Any) -> None:
     """Run strategies over past bars and compare them after costs.
 
-    With --walk-forward every strategy learns on one slice of the bars and is judged on the next, as the spec says.
-    Without it the bars are run through once, and strategies that have to learn are left out. Every strategy is audited
-    for use of the future; exit status 1 when one fails.
+    With --walk-forward every strategy learns on one slice of the bars and is judged on the next, as the spec says; what
+    is finished is kept, so that a run that was broken off goes on where it was. Without it the bars are run through
+    once, and strategies that have to learn are left out. Every strategy is audited for use of the future; exit status 1
+    when one fails, or when a strategy raised in any window.
     """
     from tradekit.desk.folder import find_desk
     from tradekit.desk.jobs import backtest_spec, run_single_pass, run_walk_forward
 
-    desk = find_desk()
-    settings = overrides(given).apply(backtest_spec(desk, spec, walk_forward))
+    desk, work = find_desk(), work_of(given)
+    settings = applied(given, backtest_spec(desk, spec, walk_forward))
+    name = "walk_forward" if walk_forward else "backtest"
+    folder = place_of(desk, name, out)
     with steps("backtest") as progress:
-        outcome = (run_walk_forward if walk_forward else run_single_pass)(desk, settings, progress)
-    publish(desk, outcome, "walk_forward" if walk_forward else "backtest", out, as_json)
+        outcome = (run_walk_forward if walk_forward else run_single_pass)(
+            desk, settings, progress, work, command_line()
+        )
+    publish(outcome, folder, as_json)

@@ -9,15 +9,17 @@ import click
 
 from tradekit.cli.console import steps
 from tradekit.cli.options import (
+    applied,
     data_options,
     examples,
     json_option,
     market_options,
     out_option,
-    overrides,
     strategies_option,
+    work_of,
+    work_options,
 )
-from tradekit.cli.publish import publish
+from tradekit.cli.publish import command_line, place_of, publish
 
 
 @click.command(
@@ -35,6 +37,7 @@ from tradekit.cli.publish import publish
 @strategies_option
 @data_options
 @market_options
+@work_options
 @out_option
 @json_option
 def command(
@@ -52,8 +55,9 @@ def command(
     from tradekit.desk.jobs import run_stress
     from tradekit.desk.specs import read_stress
 
-    desk = find_desk()
-    settings = overrides(given).apply(read_stress(spec or desk.backtests / "stress.toml"))
+    desk, work = find_desk(), work_of(given)
+    settings = applied(given, read_stress(spec or desk.backtests / "stress.toml"))
+    folder = place_of(desk, "stress", out)
     with steps("stress") as progress:
-        outcome = run_stress(desk, settings, slippage_shock, progress)
-    publish(desk, outcome, "stress", out, as_json)
+        outcome = run_stress(desk, settings, slippage_shock, progress, work, command_line())
+    publish(outcome, folder, as_json)

@@ -8,13 +8,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
+from tradekit.compute import hash_of
 from tradekit.desk.loader import LoadedStrategy, load_strategies, load_strategy
 from tradekit.desk.recording import Recording, begin
 from tradekit.desk.specs import BacktestSpec, DataSpec, read_backtest
 from tradekit.desk.work import Work, identity
 from tradekit.engine.audit import audit
+from tradekit.engine.ceiling import with_ceiling
 from tradekit.engine.copies import fit
 from tradekit.engine.scenarios import default_scenarios, slippage_scenario
+from tradekit.engine.seeds import has_seed, with_seed
 from tradekit.engine.single_pass import single_pass
 from tradekit.engine.strategy import attempt
 from tradekit.engine.stress import Stress, stress
@@ -97,7 +100,7 @@ def run_walk_forward(
             **settings,
         )
         _demand_one({run.name: run.skipped for run in result.runs})
-    return Outcome(result, tuple(loaded), work.seeds, recording)
+    return Outcome(with_ceiling(result), tuple(loaded), work.seeds, recording)
 
 
 def run_single_pass(
@@ -129,13 +132,14 @@ def run_stress(
 ) -> Outcome:
     """Run the strategies under every scenario of the spec, and under a slippage shock when one is given.
 
-    Replays draw on all bars of the source, however late the spec's own bars start. Under several seeds a strategy that
-    draws is run under the first: scenarios compare worlds, not seeds.
+    Replays draw on all bars of the source, however late the spec's own bars start.
 
     Raises:
-        TradekitError: as in ``run_walk_forward``.
+        TradekitError: as in ``run_walk_forward``; ConfigError for more than one seed: scenarios compare worlds.
     """
     work = work or Work()
+    if len(work.seeds) > 1:
+        raise ConfigError("a stress test takes one seed; several are compared by: tradekit backtest --walk-forward")
     scenarios = list(default_scenarios() if spec.scenarios is None else spec.scenarios)
     if slippage_shock is not None:
         shock = slippage_scenario(slippage_shock)
@@ -147,10 +151,12 @@ def run_stress(
     windowing = spec.windows or Windowing.for_panel(panel)
     windowing.cut(panel)
     settings = work.settings(desk, loaded)
+    for name in [one.strategy.name for one in loaded if _draws(one, work)]:
+        settings["identities"][name] = hash_of(settings["identities"][name], work.seeds[0])
     recording = begin(desk, "stress", command, spec, loaded, settings["identities"], panel, windowing, work.seeds)
     with recording.ends_with():
         result = stress(
-            [one.strategy for one in loaded],
+            [with_seed(one.strategy, work.seeds[0]) if _draws(one, work) else one.strategy for one in loaded],
             panel,
             scenarios,
             windowing,
@@ -199,6 +205,10 @@ def run_audit(
     if failure is not None:
         raise StrategyError(f"{strategy.name}: raised {failure}")
     return cast("AuditReport", report)
+
+
+def _draws(one: LoadedStrategy, work: Work) -> bool:
+    return bool(work.seeds) and has_seed(one.strategy)
 
 
 def _demand_one(skipped: dict[str, str | None]) -> None:

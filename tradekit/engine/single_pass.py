@@ -11,6 +11,7 @@ from tradekit.engine.simulate import DEFAULT_CASH, simulate
 from tradekit.engine.strategy import attempt
 from tradekit.engine.walk_forward import StrategyRun, WalkForward, demand_distinct, reason_to_skip, scored_from, unseen
 from tradekit.engine.windows import Window
+from tradekit.errors import StrategyError
 from tradekit.market.costs import CostModel
 from tradekit.market.execution import ExecutionModel
 
@@ -35,13 +36,14 @@ def single_pass(
     """Run every strategy over all of ``panel`` without fitting it, and audit it.
 
     A strategy that ``fit`` changes, or that answers another object, has something to learn; it is skipped by name,
-    since whatever it learnt here it would be judged on. So is one that raises.
+    since whatever it learnt here it would be judged on. So is one that raises or answers nonsense, which counts as a
+    failure.
 
     Returns:
         a result without windows.
 
     Raises:
-        StrategyError: two strategies of one name, or a strategy answers nonsense.
+        StrategyError: two strategies of one name.
     """
     demand_distinct(strategies)
     costs, execution = costs or CostModel(), execution or ExecutionModel()
@@ -63,13 +65,18 @@ def _run(
     unfit = reason_to_skip(strategy, panel, [Window(0, 0, 0, len(panel))], execution)
     if unfit is not None:
         return StrategyRun(strategy.name, kind, None, skipped=unfit)
-    ledger, failure = attempt(partial(_judge, strategy, kind, panel, start, costs, execution, cash))
+    try:
+        ledger, failure = attempt(partial(_judge, strategy, kind, panel, start, costs, execution, cash))
+    except StrategyError as error:
+        return StrategyRun(strategy.name, kind, None, skipped=str(error), failed=True)
     if failure is not None:
-        return StrategyRun(strategy.name, kind, None, skipped=f"it raised {failure}")
+        return StrategyRun(strategy.name, kind, None, skipped=f"it raised {failure}", failed=True)
     if ledger is None:
         return StrategyRun(strategy.name, kind, None, skipped=LEARNS)
     seen = scored_from(strategy, ledger)
-    return StrategyRun(strategy.name, kind, ledger, scored_from=seen, audit=audit(strategy, panel, start=start, execution=execution))
+    return StrategyRun(
+        strategy.name, kind, ledger, scored_from=seen, audit=audit(strategy, panel, start=start, execution=execution)
+    )
 
 
 def _judge(

@@ -24,6 +24,7 @@ from tradekit.market.execution import ExecutionModel
 if TYPE_CHECKING:
     from tradekit.compute import Store
     from tradekit.engine.audit import AuditReport
+    from tradekit.engine.ledger import Ledger
     from tradekit.engine.strategy import AnyStrategy
     from tradekit.market.panel import Panel
 
@@ -54,6 +55,24 @@ class Stress:
     def strategies(self) -> tuple[str, ...]:
         """Names in the order given."""
         return tuple(dict.fromkeys(cell.strategy for cell in self.cells))
+
+    @property
+    def ledgers(self) -> dict[str, Ledger]:
+        """What each strategy did in the world as it was, by name, of those that could run."""
+        base = next((one.name for one in self.scenarios if one.kind == "base"), self.scenarios[0].name)
+        return {cell.strategy: cell.ledger for cell in self.cells if cell.scenario == base and cell.ledger is not None}
+
+    @property
+    def scored_from(self) -> int:
+        """First ledger row on which all strategies can be compared in that world."""
+        base = set(map(id, self.ledgers.values()))
+        return max((cell.scored_from for cell in self.cells if id(cell.ledger) in base), default=0)
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """What went wrong, strategy by strategy: those that raised, or answered nonsense, in any world."""
+        found = {cell.strategy: cell for cell in reversed(self.cells) if cell.failed}
+        return tuple(f"{name} in {cell.scenario}: {cell.skipped}" for name, cell in sorted(found.items()))
 
     def cell(self, strategy: str, scenario: str) -> Cell:
         """Return one cell."""

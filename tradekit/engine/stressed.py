@@ -55,6 +55,10 @@ class Draws(NamedTuple):
         }
 
 
+FAILED = ("it raised ", "it failed in ", "its process died", "its worker was lost")
+"""How the reasons begin for which a strategy is not in a scenario through a fault of its own, or of its worker."""
+
+
 @dataclass(frozen=True)
 class Cell:
     """One strategy in one scenario; ledger None when ``skipped`` says why.
@@ -70,6 +74,11 @@ class Cell:
     skipped: str | None = None
     draws: Draws | None = None
     draw: int = 0
+
+    @property
+    def failed(self) -> bool:
+        """Whether the strategy went wrong, rather than not fitting the bars or the bars the scenario."""
+        return self.skipped is not None and self.skipped.startswith(FAILED)
 
 
 @dataclass(frozen=True)

@@ -118,6 +118,11 @@ class WalkForward:
         return max((run.scored_from for run in self.runs if run.ledger is not None), default=0)
 
     @property
+    def ledgers(self) -> dict[str, Ledger]:
+        """The ledger of each strategy, by name, of those that could run."""
+        return {run.name: run.ledger for run in self.runs if run.ledger is not None}
+
+    @property
     def failures(self) -> tuple[str, ...]:
         """What went wrong, strategy by strategy."""
         return tuple(failure for run in self.runs for failure in run.failures)
