@@ -77,6 +77,17 @@ def test_daily_bars_from_alpaca(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     json.dumps(entry.to_dict())
 
 
+def test_a_symbol_may_end_like_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    daily(symbol="BRK.B").to_parquet(tmp_path / "bars.parquet")
+    with serve(load_panel(tmp_path / "bars.parquet")) as server:
+        use(monkeypatch, server.url)
+        report = check("alpaca:BRK.B")
+    assert report.symbols == ("BRK.B",)
+    assert load_panel("alpaca:BRK.B").symbols == ("BRK.B",)
+    with pytest.raises(DataError, match=r"prices/BRK\.B: no such file or folder"):
+        check("prices/BRK.B")
+
+
 def test_intraday_bars_come_page_by_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "bars").mkdir()
     for seed, name in enumerate(("AAA", "BBB")):

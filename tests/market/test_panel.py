@@ -172,3 +172,28 @@ def test_a_spread_multiple_belongs_to_its_bars() -> None:
     for bad in ([1.0, 2.0], [1.0, -1.0, 1.0], [1.0, NAN, 1.0]):
         with pytest.raises(DataError, match="spread_multiple must be one finite number, 0 or more, for each bar"):
             replace(panel, spread_multiple=np.array(bad))
+
+
+def test_an_evening_in_new_york_belongs_to_its_day() -> None:
+    """Bars at 15:00, 19:00 and 19:30 New York, in winter (UTC-5) and summer (UTC-4): two are the next day in UTC."""
+    stamps = [
+        "2024-01-03T20:00", "2024-01-04T00:00", "2024-01-04T00:30", "2024-01-04T14:30",
+        "2024-07-02T19:00", "2024-07-02T23:00", "2024-07-02T23:30", "2024-07-03T13:30", "2024-07-03T23:45",
+    ]  # fmt: skip
+    panel = make([[1.0]] * len(stamps), stamps, frequency="30m")
+    assert panel.sessions.tolist() == [0, 0, 0, 1, 2, 2, 2, 3, 3]
+    assert panel.bars_per_year == len(stamps) / 4 * 252
+
+
+def test_daily_dates_are_sessions_as_they_stand() -> None:
+    assert make([[1.0]] * 3).sessions.tolist() == [0, 1, 2]
+    assert make([[1.0]] * 3).bars_per_year == 252
+
+
+def test_a_detached_panel_is_the_same_bars_in_memory_of_its_own() -> None:
+    whole = make([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    part = whole[:2].detached()
+    assert part.content_hash == whole[:2].content_hash
+    assert whole[:2].close.base is not None
+    assert part.close.base is part.timestamps.base is part.tradable.base is part.benchmark_returns.base is None
+    assert not part.close.flags.writeable

@@ -254,3 +254,20 @@ def test_saving(tmp_path: Path) -> None:
         assert held["changes"][0]["timestamp"] == "2022-02-15"
         assert held["counts"] == {"drop_spikes": 1}
         np.testing.assert_allclose(read_raw(path).value("close"), table["close"].drop(index=30), rtol=1e-15)
+
+
+def test_an_infinite_price_is_written_as_json_can_hold_it(tmp_path: Path) -> None:
+    (tmp_path / "bars.csv").write_text(
+        "timestamp,symbol,open,close\n2020-01-02,A,10,10\n2020-01-03,A,10,inf\n2020-01-06,A,-inf,10\n2020-01-07,A,10,1e999\n"
+    )
+    _, report = repair(tmp_path / "bars.csv", ask=["drop_bad_values"]).save(tmp_path / "out.csv")
+
+    def refuse(word: str) -> None:
+        raise AssertionError(f"{word} is no JSON")
+
+    changes = json.loads(report.read_text(), parse_constant=refuse)["changes"]
+    assert [(one["row"], one["before"], one["after"]) for one in changes] == [
+        (1, "inf", None),
+        (2, 10.0, None),
+        (3, "inf", None),
+    ]

@@ -139,8 +139,11 @@ class Panel:
 
     @cached_property
     def sessions(self) -> NDArray[np.int64]:
-        """(T,) running number of the session (calendar date of the bar's open) each bar belongs to."""
-        dates = self.timestamps.astype("M8[D]")
+        """(T,) running number of the session each bar belongs to: the date of the bar's open, in New York.
+
+        An evening there is the next day in UTC, so intraday bars after 19:00 would count as a session of their own.
+        """
+        dates = (self.timestamps if self.is_daily else _wall_clock(self.timestamps)).astype("M8[D]")
         return np.concatenate([[0], np.cumsum(dates[1:] != dates[:-1])]).astype(np.int64)
 
     @cached_property
@@ -206,6 +209,13 @@ class Panel:
         missing = [name for name in columns if name not in self.columns]
         if missing:
             raise DataError(f"{self.source}: {why} needs {', '.join(missing)}, which this data does not have")
+
+
+def _wall_clock(stamps: Times) -> Times:
+    """Return (T,) New York times of UTC times; the calendar brings pandas, which daily bars do not need."""
+    from tradekit.market.calendar import wall_clock
+
+    return wall_clock(stamps)
 
 
 def _date(text: str) -> np.datetime64:

@@ -90,7 +90,7 @@ class Repaired:
             raise DataError(f"{target}: a repair is never written over its source; choose another file")
         written = write_raw(self.table, target)
         report = target.with_name(f"{target.name}.repairs.json")
-        report.write_text(json.dumps(self.to_dict(), indent=1) + "\n", encoding="utf-8")
+        report.write_text(json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
         return written, report
 
 

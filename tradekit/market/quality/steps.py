@@ -46,7 +46,7 @@ class Change:
         ask: the repair that made it.
         symbol, row, timestamp: whose and which row, by its position in the table that was given.
         column: what was changed; ``row`` when the row was dropped or moved.
-        before, after: the values (a dropped row: its close, and None); None for a blank.
+        before, after: the values (a dropped row: its close, and None); None for a blank, text for an infinity.
     """
 
     ask: str
@@ -124,7 +124,9 @@ class Work:
             self.table = new
 
 
-def _number(value: np.float64) -> float | None:
+def _number(value: np.float64) -> float | str | None:
+    if np.isinf(value):
+        return str(value)  # JSON has no infinity
     return None if np.isnan(value) else float(value)
 
 

@@ -63,10 +63,13 @@ def open_raw(source: Source) -> RawTable:
     Raises:
         DataError: see ``read_raw`` and ``load_panel``.
     """
-    if isinstance(source, (str, os.PathLike)) and not Path(source).exists() and not Path(source).suffix:
-        from tradekit.market.sources import load_panel
+    if isinstance(source, (str, os.PathLike)) and not Path(source).exists():
+        from tradekit.market.sources import SOURCES, load_panel
 
-        return from_panel(load_panel(source))
+        kinds = {known.partition(":")[0] for known in SOURCES}
+        # A symbol may end like a file: alpaca:BRK.B.
+        if os.fspath(source).partition(":")[0] in kinds or not Path(source).suffix:
+            return from_panel(load_panel(source))
     return read_raw(source)
 
 
