@@ -81,13 +81,12 @@ class Sight(NamedTuple):
 class State(NamedTuple):
     """What a step changes, in place.
 
-    book, fills, memory, trail: of B portfolios; silent (0, 0, 0) stands for fills that nobody reads; bar (B,) decision
-    bar; last (B,) the episode's last bar; episodes (B,) begun so far; gained (B,) reward and length (B,) steps of the
+    book, memory, trail: of B portfolios; silent (0, 0, 0) stands for fills that nobody reads; bar (B,) decision bar;
+    last (B,) the episode's last bar; episodes (B,) begun so far; gained (B,) reward and length (B,) steps of the
     episode; seen (B, D) float32, the normalised observation; mask (B, 7); seed (1,); tally (TALLIES,) what was traded.
     """
 
     book: Book
-    fills: Floats
     silent: Floats
     memory: Memory
     trail: Trail
@@ -213,18 +212,14 @@ def begin_all(world: World, sight: Sight, state: State) -> None:
 
 
 @inlined
-def _count_fill(tally: Floats, fill: Floats, average_cost: float) -> None:
-    """Add a fill to the tally; ``average_cost`` is that of the position before it."""
-    quantity, paid = fill[kernel.QUANTITY], 0.0
-    for term in range(kernel.FILL_COMMISSION, kernel.REASON):
-        paid += fill[term]
+def _count_fill(tally: Floats, own: Own, after: Own, price: float, paid: float) -> None:
+    """Add a fill at the reference ``price`` that cost ``paid`` dollars beside it to the tally."""
+    quantity = after.shares - own.shares
     tally[FILLS] += 1.0
-    tally[TRADED] += abs(quantity) * fill[kernel.REFERENCE]
+    tally[TRADED] += abs(quantity) * price
     tally[PAID] += paid
     if quantity < 0.0:
-        # Spread, slippage and impact are in the price; commission and fees are not.
-        fees = fill[kernel.FILL_COMMISSION] + fill[kernel.FILL_REGULATORY]
-        gain = -quantity * (fill[kernel.PRICE] - average_cost) - fees
+        gain = -quantity * (price - own.average_cost) - paid
         tally[SALES] += 1.0
         tally[WINS] += gain > 0.0
         tally[GAINED] += max(gain, 0.0)
@@ -260,24 +255,25 @@ def step(world: World, sight: Sight, state: State, chosen: Ints, outcome: Outcom
         tradable, usable, closing = status & TRADABLE != 0, status & USABLE != 0, _closes(world, state, b, t)
         executed, reason = execute(scheme, memory, b, own, chosen[b], mask[b], tradable, usable, closing)
         kernel.place_shares(market, rules, book, b, t, 0, order(scheme, executed, own))
-        due = book.due[b, (t + 1) % (rules.latency + 1), 0] != 0.0
-        kernel.settle(market, rules, world.costs, book, state.fills if due else state.silent, b, t + 1)
-        filled = due and state.fills[b, 0, kernel.QUANTITY] != 0.0
+        interest = book.carry[b, 1]
+        kernel.settle(market, rules, world.costs, book, state.silent, b, t + 1)
+        after, paid = own_of(market, book, b, t + 1), 0.0
+        filled = after.shares != own.shares
         if filled:
-            _count_fill(state.tally, state.fills[b, 0], own.average_cost)
-        after = own_of(market, book, b, t + 1)
+            price = market.reference[t + 1, column]
+            paid = own.cash + book.carry[b, 1] - interest - after.cash - (after.shares - own.shares) * price
+            _count_fill(state.tally, own, after, price, paid)
         reward[b] = score(
             world.shape,
             market,
             memory,
             state.trail,
-            state.fills,
             outcome.parts,
             b,
             t + 1,
             column,
             state.length[b],
-            filled,
+            paid,
             own,
             after,
             executed,
@@ -317,7 +313,6 @@ class Lanes:
         self.world = task.world if turns is None else task.world._replace(turns=turns)
         self.state = State(
             book=open_book(task.cash, columns, 1, task.execution.latency_bars),
-            fills=np.zeros((batch, 1, kernel.FILL_COLUMNS)),
             silent=np.zeros((0, 0, 0)),
             memory=remember_nothing(batch),
             trail=no_trail(task.world.shape, batch),

@@ -20,7 +20,6 @@ from tradekit.learn.actions import (
     Own,
 )
 from tradekit.learn.jit import inlined
-from tradekit.market import kernel
 
 if TYPE_CHECKING:
     from tradekit.learn.actions import Bools, Floats, Ints
@@ -184,14 +183,6 @@ def _pnl(shape: Shape, trail: Trail, b: int, own: Own, after: Own) -> float:
 
 
 @inlined
-def _cost(shape: Shape, fills: Floats, b: int) -> float:
-    total = 0.0
-    for term in range(kernel.FILL_COMMISSION, kernel.REASON):
-        total += fills[b, 0, term]
-    return -total / shape.cash
-
-
-@inlined
 def _time(shape: Shape, own: Own, after: Own) -> float:
     """Return what closing a position earns by how long it was held."""
     if not (own.shares > DUST and after.shares <= DUST):
@@ -265,13 +256,12 @@ def score(
     market: Market,
     memory: Memory,
     trail: Trail,
-    fills: Floats,
     parts: Floats,
     b: int,
     t: int,
     column: int,
     length: int,
-    filled: bool,
+    paid: float,
     own: Own,
     after: Own,
     executed: int,
@@ -281,7 +271,7 @@ def score(
     """Write the components of a step of lane b into ``parts`` (C, B) and return their weighted sum.
 
     The step took the portfolio from ``own`` at the close of bar t - 1 to ``after`` at the close of bar t, after
-    ``length`` others of its episode.
+    ``length`` others of its episode; ``paid`` dollars went into the costs of a fill.
     """
     weights, total = shape.weights, 0.0
     if weights[LOG_RETURN] != 0.0:
@@ -294,7 +284,7 @@ def score(
     _note_action(trail, b, own, executed, length)
     parts[PNL, b] = _pnl(shape, trail, b, own, after)
     if weights[COST] != 0.0:
-        parts[COST, b] = _cost(shape, fills, b) if filled else 0.0
+        parts[COST, b] = -paid / shape.cash
     if weights[TIME] != 0.0:
         parts[TIME, b] = _time(shape, own, after)
     if weights[SHARPE] != 0.0:
