@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +26,6 @@ from tradekit.live.exchange.orders import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 HEADERS = {"APCA-API-KEY-ID": "local", "APCA-API-SECRET-KEY": "local"}
 HOURLY = intraday(random_panel(20, 1, seed=2), 4)
@@ -189,6 +191,19 @@ def test_the_command_serves_strikes_and_comes_back_after_a_kill(tmp_path: Path) 
     with served(*options, "--rate-limit", "200") as url:
         found = requests.get(url + "/v2/orders", headers=HEADERS, timeout=10).json()
         assert [order["id"] for order in found] == [sent["id"]]
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_documentation() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "exchange.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"^```sh\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    with served("--data", "sample", "--symbols", "AAPL,KO", "--from-bar", "5000") as url:
+        script = 'set -eu\ncurl() { command curl -sSf "$@"; echo; }\n' + shown.replace("http://127.0.0.1:8765", url)
+        done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    clock, bars, sent, state, found, positions = map(json.loads, done.stdout.strip().splitlines())
+    assert (clock["is_open"], len(bars["bars"]["KO"]), state["bar"]) == (False, 22, 5001)
+    assert (sent["status"], found["status"], positions[0]["qty"]) == ("accepted", "filled", "10")
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from decimal import Decimal
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -187,11 +188,11 @@ class Trading:
         """Answer GET /v2/orders."""
         query = request.query
         limit = _limit(query.get("limit"), DEFAULT_ORDERS, MOST_ORDERS)
-        chosen = list(_chosen(self._venue.orders.values(), query))
-        if query.get("direction", "desc") == "desc":
-            chosen.reverse()
-        answer = web.json_response([wire.order(order, odd=order.odd_reads > 0) for order in chosen[:limit]])
-        self._exchange.shown(*chosen[:limit])
+        placed = self._venue.orders.values()
+        ordered = reversed(placed) if query.get("direction", "desc") == "desc" else placed
+        chosen = list(islice(_chosen(ordered, query), limit))
+        answer = web.json_response([wire.order(order, odd=order.odd_reads > 0) for order in chosen])
+        self._exchange.shown(*chosen)
         return answer
 
     async def cancel(self, request: web.Request) -> web.Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from uuid import uuid5
 
@@ -36,6 +37,7 @@ def money(value: float) -> str:
     return f"{value:.2f}"
 
 
+@cache
 def asset_id(symbol: str) -> str:
     """Return the id of a symbol; the same in every replay."""
     return str(uuid5(NAMESPACE, f"asset/{symbol}"))
