@@ -204,3 +204,22 @@ def test_a_message_of_two_lines_becomes_one(tradekit: Callable[..., Answer], des
     (desk / "strategies" / "mine.py").write_text("raise ValueError('first\\nsecond')")
     answer = tradekit("audit", "mine", cwd=desk)
     assert answer.error == "strategies/mine.py:1: ValueError while the file was loaded: first second"
+
+
+@pytest.mark.parametrize("command", [("backtest", "--walk-forward"), ("stress",)])
+@pytest.mark.parametrize("option", ["--cost-shock", "--slippage-shock"])
+@pytest.mark.parametrize("value", ["nan", "inf", "-1", "twice"])
+def test_a_factor_that_is_none_names_its_option(
+    tradekit: Callable[..., Answer], desk: Path, command: tuple[str, ...], option: str, value: str
+) -> None:
+    answer = tradekit(*command, option, value, cwd=desk)
+    assert answer.status == 2
+    assert answer.error.startswith(f"Invalid value for '{option}': '{value}' is not a number, 0 or more")
+
+
+def test_an_unknown_key_of_a_scenario_names_file_table_and_mend(tradekit: Callable[..., Answer], desk: Path) -> None:
+    spec = desk / "worse.toml"
+    spec.write_text('[data]\nsource = "prices.csv"\n[[scenarios]]\nname = "g"\nkind = "gap"\nsize = -0.1\nsed = 1\n')
+    answer = tradekit("stress", "--spec", "worse.toml", cwd=desk)
+    assert answer.status == 2
+    assert answer.error == "worse.toml: [[scenarios]] 1: unknown scenario setting 'sed'; did you mean seed?"

@@ -102,7 +102,7 @@ def test_version(tradekit: Callable[..., Answer]) -> None:
         ("backtst", "no such command 'backtst'; did you mean backtest?; see: tradekit --help"),
         ("backtest --foo", "No such option '--foo'. Did you mean '--out'?; see: tradekit backtest --help"),
         ("backtest --latency-bars -1", "Invalid value for '--latency-bars': -1 is not in the range x>=0"),
-        ("backtest --cost-shock x", "Invalid value for '--cost-shock': 'x' is not a valid float range"),
+        ("backtest --cost-shock x", "Invalid value for '--cost-shock': 'x' is not a number, 0 or more"),
         ("init", "Missing argument 'FOLDER'; see: tradekit init --help"),
         ("data info sample --data sample", "give the source once, as SOURCE or as --data"),
     ],

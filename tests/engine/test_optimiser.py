@@ -109,3 +109,15 @@ def test_weights_are_long_only_and_never_more_than_all() -> None:
     decided = weights[np.isfinite(weights[:, 0])]
     assert len(decided)
     assert decided == pytest.approx(np.tile([0.0, 0.5, 0.5], (len(decided), 1)))
+
+
+def test_symbols_that_move_as_one_still_have_a_portfolio() -> None:
+    from skfolio.optimization import HierarchicalRiskParity, MeanRisk, RiskBudgeting
+
+    one = random_panel(130, 1, seed=1).close
+    panel = replace(random_panel(130, 3, seed=1), close=one * np.array([1.0, 2.0, 3.0]))
+    for number, kind in enumerate((MeanRisk, RiskBudgeting, HierarchicalRiskParity)):
+        weights = OptimiserStrategy(f"s{number}", kind(), window_bars=30).weights(panel)
+        decided = weights[np.isfinite(weights[:, 0])]
+        assert len(decided) == 3
+        assert decided.sum(axis=1) == pytest.approx(1.0, abs=1e-5)

@@ -9,6 +9,7 @@ import click
 
 from tradekit.cli.console import steps
 from tradekit.cli.options import (
+    Factor,
     applied,
     data_options,
     examples,
@@ -36,9 +37,7 @@ from tradekit.cli.publish import command_line, place_of, publish
 @strategies_option
 @data_options
 @market_options
-@click.option(
-    "--slippage-shock", type=click.FloatRange(min=0.0), metavar="K", help="Multiply slippage, spread and impact."
-)
+@click.option("--slippage-shock", type=Factor(), metavar="K", help="Multiply slippage, spread and impact.")
 @work_options
 @out_option
 @json_option

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,6 +17,22 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound="Callable[..., Any]")
 
 SOURCE = "Where the bars come from: sample, a parquet or csv file, a folder of them, synthetic:planted."
+
+
+class Factor(click.ParamType[float]):
+    """A finite number, 0 or more: what something is multiplied by."""
+
+    name = "factor"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number, or name the option that holds none."""
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not (math.isfinite(number) and number >= 0.0):
+            self.fail(f"{value!r} is not a number, 0 or more", param, ctx)
+        return number
 
 
 def examples(*lines: str) -> str:
@@ -43,7 +60,6 @@ def data_options(command: Command) -> Command:
 
 def market_options(command: Command) -> Command:
     """Add --costs, --cost-shock, --latency-bars and --cash."""
-    shock = click.FloatRange(min=0.0)
     for option in (
         click.option("--cash", type=float, metavar="DOLLARS", help="Dollars at the start."),
         click.option(
@@ -52,7 +68,7 @@ def market_options(command: Command) -> Command:
             metavar="BARS",
             help="Wait on top of the one bar always waited.",
         ),
-        click.option("--cost-shock", type=shock, metavar="K", help="Multiply every cost."),
+        click.option("--cost-shock", type=Factor(), metavar="K", help="Multiply every cost."),
         click.option("--costs", metavar="MODEL", help="realistic, alpaca_low, free, calibrated, or a TOML file."),
     ):
         command = option(command)

@@ -9,6 +9,7 @@ import click
 
 from tradekit.cli.console import steps
 from tradekit.cli.options import (
+    Factor,
     applied,
     data_options,
     examples,
@@ -25,12 +26,14 @@ from tradekit.cli.publish import command_line, place_of, publish
 @click.command(
     "stress",
     short_help="Run strategies under worse costs, later fills and harder times.",
-    epilog=examples("tradekit stress --slippage-shock 1.5"),
+    epilog=examples(
+        "tradekit stress --slippage-shock 1.5", "tradekit stress --strategies buy_and_hold,momentum --workers 2"
+    ),
 )
 @click.option("--spec", type=click.Path(path_type=Path), metavar="FILE", help="Default: backtests/stress.toml.")
 @click.option(
     "--slippage-shock",
-    type=click.FloatRange(min=0.0),
+    type=Factor(),
     metavar="K",
     help="Add a scenario that multiplies slippage, spread and impact.",
 )
@@ -47,9 +50,11 @@ def command(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """Walk strategies forward and run what they decided under every scenario of the spec.
+    """Walk strategies forward and run them under every scenario of the spec.
 
-    It also finds the multiple of the costs at which each strategy's edge dies.
+    Dearer trades, later fills, crises of the past, gaps and crashes, holes in the data, and histories drawn from the
+    bars. It also finds the multiple of the costs at which each strategy's edge dies. What the data cannot carry is
+    listed as skipped, with the reason.
     """
     from tradekit.desk.folder import find_desk
     from tradekit.desk.jobs import run_stress

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -76,11 +77,16 @@ class OptimiserStrategy:
 
 
 def _solve(optimiser: Any, returns: Floats) -> Floats:
-    """Return (N,) weights >= 0 that add up to at most 1."""
+    """Return (N,) weights >= 0 that add up to at most 1.
+
+    Where symbols move as one, many portfolios vary equally little. A solver warns that its answer is one of them, and
+    any will do.
+    """
     from sklearn.base import clone
     from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(1):
+    with threadpool_limits(1), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
         found = np.maximum(np.asarray(clone(optimiser).fit(returns).weights_, dtype=np.float64), 0.0)
     rounded: Floats = found.round(WEIGHT_DIGITS)
     weights: Floats = rounded / max(1.0, float(rounded.sum()))
