@@ -19,7 +19,7 @@ from click.exceptions import Exit
 
 from tradekit.cli.paper import show
 from tradekit.desk.folder import find_desk
-from tradekit.desk.loader import strategy_names
+from tradekit.desk.loader import load_strategies
 from tradekit.live.report import session_report
 
 if TYPE_CHECKING:
@@ -121,8 +121,8 @@ class TestBacktest:
         assert answer.status == 0
         (folder,) = runs(desk)
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d-walk_forward", folder.name)
-        for name in strategy_names(find_desk(desk)):
-            assert name in answer.out
+        for one in load_strategies(find_desk(desk)):
+            assert one.strategy.name in answer.out
         assert answer.out.rstrip().endswith(str(folder / "report.html"))
         assert (folder / "report.html").is_file()
         manifest = json.loads((folder / "manifest.json").read_text())
@@ -138,8 +138,8 @@ class TestBacktest:
         answer = tradekit("backtest", "--walk-forward", *FEW, "--json", "--out", "run", cwd=desk)
         summary = json.loads((desk / "run" / "summary.json").read_text())
         assert answer.json == summary | {"folder": "run", "report": "run/report.html"}
-        assert [one["name"] for one in summary["strategies"]] == ["buy_and_hold", "sma_cross"]
-        assert all(one["audit"]["passed"] for one in summary["strategies"])
+        assert [one["name"] for one in summary["strategies"]] == ["buy_and_hold", "sma_cross", "perfect_foresight"]
+        assert all(one["audit"]["passed"] for one in summary["strategies"][:2])
         assert "backtest: 0/2 buy_and_hold" in answer.err
 
     def test_options_reach_the_models(self, tradekit: Callable[..., Answer], desk: Path) -> None:
@@ -365,8 +365,9 @@ def test_every_strategy_runs_on_real_prices(
     said = answer.json
     assert said["execution"]["fills_at"] == fills_at
     assert (said["windowing"]["train_sessions"], said["windowing"]["test_sessions"]) == windows
-    assert [one["name"] for one in said["strategies"]] == strategy_names(find_desk(desk))
-    for one in said["strategies"]:
+    loaded = [one.strategy.name for one in load_strategies(find_desk(desk))]
+    assert [one["name"] for one in said["strategies"]] == [*loaded, "perfect_foresight"]
+    for one in said["strategies"][:-1]:
         assert one["metrics"], one["name"]
         assert one["audit"]["passed"]
         assert not [window for window in one["windows"] if window["failure"]]
