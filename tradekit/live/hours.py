@@ -37,9 +37,15 @@ class Moment:
 
 @dataclass(frozen=True)
 class Timetable:
-    """Bars of regular sessions: opens and closes, (T,) datetime64[ns]; opens of daily bars are naive dates."""
+    """Bars of regular sessions, (T,) datetime64[ns].
+
+    Attributes:
+        opens: as a panel stamps them: naive dates for daily bars.
+        starts, closes: when trading in them begins and ends, UTC.
+    """
 
     opens: Times
+    starts: Times
     closes: Times
 
     @classmethod
@@ -51,7 +57,7 @@ class Timetable:
         """
         if frequency.endswith("D"):
             dates = sessions_from(str(first.astype("M8[D]")), bars)
-            return cls(dates.astype("M8[ns]"), session_close(dates))
+            return cls(dates.astype("M8[ns]"), session_open(dates), session_close(dates))
         # A half day has more than a third of the bars of a whole one.
         per_session = max(1, int(bars_per_session(seconds) / 3))
         dates = sessions_from(str(first.astype("M8[D]")), bars // per_session + 2)
@@ -62,7 +68,8 @@ class Timetable:
             opens += list(grid)
             closes += [min(moment + np.timedelta64(seconds, "s"), end) for moment in grid]
         rows = np.flatnonzero(np.array(opens, "M8[ns]") >= first)[:bars]
-        return cls(np.array(opens, "M8[ns]")[rows], np.array(closes, "M8[ns]")[rows])
+        begun = np.array(opens, "M8[ns]")[rows]
+        return cls(begun, begun, np.array(closes, "M8[ns]")[rows])
 
     def __len__(self) -> int:
         return len(self.opens)
@@ -131,8 +138,9 @@ class MarketClock:
             raise SessionError(f"{journal}: has {done + 1} bars, the session {len(self._table)}; it was edited")
 
     def is_late(self, moment: Moment, seconds: float) -> bool:
-        """Return whether a bar closed longer ago than ``seconds``: its fill bar is under way, and prices have moved."""
-        return bool((self._clock().now - moment.close_time) / SECOND > seconds + self._delay)
+        """Return whether the bar after this one began longer ago than ``seconds``: prices have moved on."""
+        begins = self._table.starts[min(moment.bar + 1, len(self._table) - 1)]
+        return bool((self._clock().now - begins) / SECOND > seconds + self._delay)
 
     def demand_time(self, now: np.datetime64, moment: Moment, seconds: float) -> None:
         """Raise Stopped when the broker says that a bar closed later than it is."""
@@ -159,7 +167,6 @@ def first_bar(now: np.datetime64, frequency: str, seconds: int) -> np.datetime64
     """
     day = now.astype("M8[D]") - np.timedelta64(5, "D")
     table = Timetable.of(day, frequency, seconds, 12 if frequency.endswith("D") else 12 * int(23400 / seconds + 2))
-    opened = session_open(table.opens.astype("M8[D]")) if frequency.endswith("D") else table.opens
-    under_way = int(np.searchsorted(opened, now, side="right"))  # bars that have opened
+    under_way = int(np.searchsorted(table.starts, now, side="right"))  # bars that have begun
     closed = int(np.searchsorted(table.closes, now, side="right"))
     return np.datetime64(table.opens[under_way - 1 if closed == under_way else closed])

@@ -33,7 +33,8 @@ class Limits:
         price_move: change of a symbol's price within one bar from which its price is not believed; a fraction.
         refusals_in_a_row: bars in a row in which the broker refused an order.
         clock_seconds: difference between the broker's clock and the bar's close, or this machine's clock.
-        stale_seconds: how long after its close a bar may be acted on; later ones are only journalled. Paper sessions.
+        stale_seconds: how long into the next bar one may still act on this; later its decision is only journalled.
+            Paper sessions.
 
     Raises:
         ConfigError: a value out of range.

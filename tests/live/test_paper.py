@@ -1,0 +1,118 @@
+"""Paper mode, rehearsed: the session that would talk to Alpaca, on an exchange whose clock runs by itself."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.live.toys import Drift
+from tests.live.trial import IMPATIENT
+from tradekit.errors import ConfigError, SessionError
+from tradekit.live.exchange import Exchange, ExchangeServer, Settings
+from tradekit.live.exchange.faults import Fault, Faults
+from tradekit.live.exchange.pace import Pace
+from tradekit.live.journal import read_events
+from tradekit.live.limits import Limits
+from tradekit.live.session import paper_contract, start
+from tradekit.live.spec import ExchangeSpec, SessionSpec
+from tradekit.market.sources import load_panel
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+
+    from tradekit.market.panel import Floats, Panel
+
+SYMBOLS = ("SPY", "AAPL", "MSFT")
+SESSION_SECONDS = 23_400
+HASTE = replace(IMPATIENT, delay_seconds=0.0, poll_seconds=0.02)
+SPEC = SessionSpec(mode="paper", symbols=SYMBOLS, bars=6, history=30, connection=HASTE,
+                   limits=Limits(stale_seconds=0.8 * SESSION_SECONDS, clock_seconds=1e9))  # fmt: skip
+
+
+@pytest.fixture
+def bars(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> Panel:
+    monkeypatch.setenv("APCA_API_KEY_ID", "local")
+    monkeypatch.setenv("APCA_API_SECRET_KEY", "local")
+    return load_panel(shared_data / "daily_core_adj", SYMBOLS, start="2025-01-01")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "faults",
+    [
+        [],
+        [
+            Fault(("drop", "duplicate", "reorder", "delay"), on="streams", rate=0.5, seconds=0.1),
+            Fault("fill_before_ack", times=50),
+            Fault("close", on="trade_updates", nth=5, times=2),
+        ],
+        [Fault("mute", on="trade_updates")],
+        [Fault("402", times=50)],
+        [Fault(("429", "500", "504", "reset", "truncated", "empty"), on="any", rate=0.05, seconds=0.05)],
+    ],
+    ids=["calm", "streams", "mute", "unauthorised", "requests"],
+)
+def test_a_week_on_a_clock_that_runs(faults: list[Fault], bars: Panel, tmp_path: Path) -> None:
+    exchange = Exchange(bars, Settings(start=len(bars) - 10), faults=Faults(faults, seed=3))
+    with ExchangeServer(exchange, pace=Pace(speed=SESSION_SECONDS)) as server:
+        report = start(replace(SPEC, exchange=ExchangeSpec(url=server.url)), Drift(), tmp_path).report
+    assert (report["mode"], report["bars"], report["state"]) == ("paper", 6, "ended")
+    assert (report["decision_parity"], report["equity_difference"]) == (1.0, 0.0)
+    assert report["orders"] >= 9
+    assert (report["duplicate_orders"], report["unresolved_orders"]) == (0, 0)
+    theirs = [order.ask.client_order_id for order in exchange.venue.orders.values()]
+    assert len(theirs) == len(set(theirs)) == report["broker_orders"]
+    events = read_events(tmp_path / "paper" / "journals" / "local.sqlite")
+    # What the stream told was looked up before the bar was over; without a stream, at its end.
+    heard = [event for event in events if event.kind == "event" and event.body["status"] == "filled"]
+    assert heard or faults
+    assert [e.bar for e in events if e.kind == "bar" and not e.body["history"]] == [
+        str(stamp.astype("M8[D]")) for stamp in bars.timestamps[-9:-3]
+    ]
+
+
+class Asleep(Drift):
+    """Thinks for nearly three days about one bar."""
+
+    def __init__(self, bar: np.datetime64) -> None:
+        super().__init__()
+        self._bar = bar
+
+    def weights(self, panel: Panel) -> Floats:
+        if len(panel) < 10 and panel.timestamps[-1] == self._bar:  # asked by the session, not by its verdict
+            time.sleep(2.8)
+        return super().weights(panel)
+
+
+@pytest.mark.slow
+def test_after_a_long_absence_old_bars_are_decided_and_not_sent(bars: Panel, tmp_path: Path) -> None:
+    exchange = Exchange(bars, Settings(start=len(bars) - 10))
+    with ExchangeServer(exchange, pace=Pace(speed=SESSION_SECONDS)) as server:
+        spec = replace(SPEC, exchange=ExchangeSpec(url=server.url), bars=8)
+        report = start(spec, Asleep(bars.timestamps[-7]), tmp_path).report
+    assert (report["decision_parity"], report["state"]) == (1.0, "ended")
+    events = read_events(tmp_path / "paper" / "journals" / "local.sqlite")
+    late = [event.bar for event in events if event.kind == "decision" and event.body["late"]]
+    assert late
+    intents = [event for event in events if event.kind == "intent"]
+    assert not {event.bar for event in intents} & set(late)
+    # What was not sent is made good with the first decision that is in time.
+    assert any(event.body["catch_up"] for event in intents if event.bar > late[-1])
+
+
+def test_what_a_paper_session_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match=r'"paper" needs symbols'):
+        SessionSpec(mode="paper")
+    with pytest.raises(ConfigError, match="fill_at"):
+        SessionSpec.from_dict({"mode": "paper", "symbols": ["SPY"], "execution": {"fill_at": "close"}})
+    monkeypatch.delenv("APCA_API_KEY_ID", raising=False)
+    monkeypatch.delenv("APCA_API_SECRET_KEY", raising=False)
+    with pytest.raises(SessionError, match="needs APCA_API_KEY_ID and APCA_API_SECRET_KEY in the environment"):
+        start(SPEC, Drift(), tmp_path)
+    contract = paper_contract(replace(SPEC, frequency="1h", benchmark="SPY"))
+    assert (contract.bars_per_year, contract.benchmark, contract.names) == (252.0 * 6, "SPY", SYMBOLS)
