@@ -26,13 +26,18 @@ cache_option = click.option(
 @click.group(
     "data",
     short_help="Look at, check, repair and fetch bars.",
-    epilog=examples("tradekit data list", "tradekit data info sample", "tradekit data check prices/"),
+    epilog=examples(
+        "tradekit data info sample",
+        "tradekit data check prices/",
+        "tradekit data repair prices.csv --ask sort,drop_duplicates --out clean.parquet",
+        "tradekit data fetch yahoo:SPY,AAPL --start 2015-01-01",
+    ),
 )
 def command() -> None:
     """Look at the bars a source holds, check and repair them, and fetch new ones."""
 
 
-@command.command("list", epilog=examples("tradekit data list"))
+@command.command("list", short_help="List sources and fetched files.", epilog=examples("tradekit data list"))
 @cache_option
 @json_option
 def list_sources(cache: str | None, as_json: bool) -> None:
@@ -54,7 +59,9 @@ def list_sources(cache: str | None, as_json: bool) -> None:
         click.echo(entry_line(entry))
 
 
-@command.command("info", epilog=examples("tradekit data info prices/ --symbols AAPL,MSFT"))
+@command.command(
+    "info", short_help="Say what a source holds.", epilog=examples("tradekit data info prices/ --symbols AAPL,MSFT")
+)
 @click.argument("source", required=False)
 @click.option("--data", metavar="SOURCE", help=SOURCE)
 @click.option("--symbols", metavar="A,B", help="Symbols, separated by commas; all when left out.")
@@ -84,7 +91,11 @@ def info(
         print_rich(*inventory_table(held))
 
 
-@command.command("check", epilog=examples("tradekit data check sample", "tradekit data check prices.csv --json"))
+@command.command(
+    "check",
+    short_help="Name every defect by row.",
+    epilog=examples("tradekit data check sample", "tradekit data check prices.csv --json"),
+)
 @click.argument("source")
 @json_option
 def check(source: str, as_json: bool) -> None:
@@ -106,6 +117,7 @@ def check(source: str, as_json: bool) -> None:
 
 @command.command(
     "repair",
+    short_help="Mend the rows that check names, as asked.",
     epilog=examples(
         "tradekit data repair prices.csv --ask sort,drop_duplicates --out clean.parquet",
         "tradekit data repair raw.parquet --ask apply_actions --actions actions.csv --out adjusted.parquet",
@@ -144,6 +156,7 @@ def repair(source: str, ask: str, actions: str | None, out: Path, as_json: bool)
 
 @command.command(
     "fetch",
+    short_help="Fetch bars into the cache.",
     epilog=examples(
         "tradekit data fetch yahoo:SPY,AAPL --start 2015-01-01",
         "tradekit data fetch alpaca --symbols SPY --frequency 1h",
