@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import replace
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +13,8 @@ import pytest
 from tests.live.toys import Drift
 from tests.live.trial import IMPATIENT
 from tradekit.errors import ConfigError, SessionError
+from tradekit.live.alpaca import AlpacaBroker
+from tradekit.live.broker import Ticket
 from tradekit.live.exchange import Exchange, ExchangeServer, Settings
 from tradekit.live.exchange.faults import Fault, Faults
 from tradekit.live.exchange.pace import Pace
@@ -68,12 +72,28 @@ def test_a_week_on_a_clock_that_runs(faults: list[Fault], bars: Panel, tmp_path:
     theirs = [order.ask.client_order_id for order in exchange.venue.orders.values()]
     assert len(theirs) == len(set(theirs)) == report["broker_orders"]
     events = read_events(tmp_path / "paper" / "journals" / "local.sqlite")
-    # What the stream told was looked up before the bar was over; without a stream, at its end.
-    heard = [event for event in events if event.kind == "event" and event.body["status"] == "filled"]
-    assert heard or faults
     assert [e.bar for e in events if e.kind == "bar" and not e.body["history"]] == [
         str(stamp.astype("M8[D]")) for stamp in bars.timestamps[-9:-3]
     ]
+
+
+def test_somebody_else_is_noticed_between_two_bars(bars: Panel, tmp_path: Path) -> None:
+    exchange = Exchange(bars, Settings(start=len(bars) - 10))
+    with ExchangeServer(exchange) as server:  # time stands still: no bar will ever bring the next look
+
+        def meddle() -> None:
+            while len(exchange.venue.orders) < len(SYMBOLS):
+                time.sleep(0.02)
+            time.sleep(0.3)
+            other = AlpacaBroker("local", "local", server.url)
+            other.submit(Ticket("foreign", "SPY", "buy", Decimal(1)))
+            other.close()
+
+        meddler = threading.Thread(target=meddle)
+        meddler.start()
+        with pytest.raises(SessionError, match=r"halted at .*SPY: order foreign is not of this session"):
+            start(replace(SPEC, exchange=ExchangeSpec(url=server.url)), Drift(), tmp_path)
+        meddler.join()
 
 
 class Asleep(Drift):
