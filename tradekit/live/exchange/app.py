@@ -51,8 +51,10 @@ def application(exchange: Exchange, pace: Pace | None = None) -> web.Application
 
     async def passing_time(app: web.Application) -> AsyncIterator[None]:
         passing = asyncio.create_task((pace or Pace()).run(exchange, activity))
+        passing.add_done_callback(_say_what_failed)
         yield
         passing.cancel()
+        await asyncio.wait([passing])
 
     async def hang_up(app: web.Application) -> None:
         await exchange.hub.close()
@@ -60,6 +62,13 @@ def application(exchange: Exchange, pace: Pace | None = None) -> web.Application
     app.cleanup_ctx.append(passing_time)
     app.on_shutdown.append(hang_up)
     return app
+
+
+def _say_what_failed(task: asyncio.Task[None]) -> None:
+    """Report at once what has stopped market time, and not when the exchange ends."""
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        asyncio.get_running_loop().call_exception_handler({"message": "market time has stopped", "exception": error})
 
 
 def _table(exchange: Exchange, pace: Pace) -> list[tuple[str, str, str, Handler]]:

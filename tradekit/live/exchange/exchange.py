@@ -11,7 +11,7 @@ import numpy as np
 from tradekit.live.exchange import wire
 from tradekit.live.exchange.bars import BarPages
 from tradekit.live.exchange.faults import Faults
-from tradekit.live.exchange.kinds import ANSWER, CANCEL, ORDER, REFUSAL, WORLD
+from tradekit.live.exchange.kinds import CANCEL, LATE, ORDER, REFUSAL, WORLD
 from tradekit.live.exchange.orders import FORBIDDEN, UNPROCESSABLE, Behaviour, Refusal
 from tradekit.live.exchange.store import Store
 from tradekit.live.exchange.streams import Hub, Message
@@ -82,8 +82,9 @@ class Exchange:
         if struck:
             status, code, message = REFUSALS[struck.kind]
             raise Refusal(status, code, message.format(symbol=symbol))
+        order = self.venue.submit(body)
         behaviour = _behaviour(self.faults.strike(ORDER, "submit", [symbol]))
-        order = self.venue.submit(body, behaviour)
+        order.behave(behaviour)
         said = {**body, "client_order_id": order.ask.client_order_id}
         self._record("submit", {"body": said, "behaviour": asdict(behaviour)})
         return order
@@ -144,7 +145,7 @@ class Exchange:
         venue = self.venue
         venue.moment = np.datetime64(body["at"], "ns") if "at" in body else None
         if kind == "submit":
-            venue.submit(body["body"], Behaviour(**body["behaviour"]))
+            venue.submit(body["body"]).behave(Behaviour(**body["behaviour"]))
         elif kind == "cancel":
             venue.cancel(body["id"], body["outcome"], body["reads"])
         elif kind == "replace":
@@ -167,7 +168,7 @@ class Exchange:
         """Say on the market-data stream what the newest bar brought, late bars and halts included."""
         self.bars.late.clear()
         for symbol in self.venue.panel.symbols:
-            struck = self.faults.strike(ANSWER, "bars", [symbol])
+            struck = self.faults.strike(LATE, "bars", [symbol])
             if struck and struck.settings["reads"]:
                 self.bars.late[symbol] = struck.settings["reads"]
         if not self.hub.is_heard("market_data"):

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tradekit.errors import ConfigError, suggest
-from tradekit.live.exchange.kinds import DEFAULTS, GROUPS, KINDS, OF_ONE_SYMBOL, WORLD
+from tradekit.live.exchange.kinds import DEFAULTS, GROUPS, KINDS, OF_NO_SYMBOL, OF_ONE_SYMBOL, WORLD
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -124,6 +124,10 @@ class Fault:
             raise ConfigError(f"fault {'/'.join(self.kinds)} has both nth and rate; it strikes by number or by chance")
         if any(kind in OF_ONE_SYMBOL for kind in self.kinds) and not self.symbol:
             raise ConfigError(f"fault {'/'.join(self.kinds)} needs the symbol it concerns")
+        if any(kind in OF_NO_SYMBOL for kind in self.kinds) and self.symbol:
+            raise ConfigError(f"fault {'/'.join(self.kinds)} concerns no symbol; leave it out")
+        if world and (self.times != 1 or len(self.kinds) > 1):
+            raise ConfigError(f"fault {'/'.join(self.kinds)} is there from its bar on; write one of one kind, no times")
         if not world:
             possible = {name for kind in self.kinds for name in GROUPS.get(KINDS[kind].on, (KINDS[kind].on,))}
             for name in self.targets - possible:

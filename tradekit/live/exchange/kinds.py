@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-HTTP, ANSWER, REFUSAL, ORDER, CANCEL, STREAM, ACK, CONNECT, SUBSCRIBE, WORLD = (
-    "http", "answer", "refusal", "order", "cancel", "stream", "ack", "connect", "subscribe", "world",
+HTTP, CLOCK, LATE, REFUSAL, ORDER, CANCEL, STREAM, ACK, CONNECT, SUBSCRIBE, WORLD = (
+    "http", "clock", "late", "refusal", "order", "cancel", "stream", "ack", "connect", "subscribe", "world",
 )  # fmt: skip
 
 TRADING = ("account", "configurations", "activities", "history", "clock", "calendar", "assets", "positions", "orders",
@@ -38,8 +38,8 @@ KINDS: dict[str, Kind] = {
     "redirect": Kind(HTTP, ("accepted",), "any", "302 to a host that is not this machine"),
     "hang": Kind(HTTP, ("accepted", "seconds"), "any", "no answer for `seconds`, then a reset"),
     "slow": Kind(HTTP, ("seconds",), "any", "the right answer, `seconds` late"),
-    "clock_skew": Kind(ANSWER, ("seconds",), "clock", "the clock is `seconds` ahead (negative: behind)"),
-    "late_bar": Kind(ANSWER, ("reads",), "bars", "the newest bar is left out of `reads` answers"),
+    "clock_skew": Kind(CLOCK, ("seconds",), "clock", "the clock is `seconds` ahead (negative: behind)"),
+    "late_bar": Kind(LATE, ("reads",), "bars", "the newest bar is left out of `reads` answers"),
     # Refusals of orders.
     "buying_power": Kind(REFUSAL, (), "submit", "403 40310000, insufficient buying power"),
     "wash_trade": Kind(REFUSAL, (), "submit", "403 40310000, potential wash trade"),
@@ -84,3 +84,4 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "stuck_cancel": {"reads": 3},
 }
 OF_ONE_SYMBOL = ("halt", "missing_bar", "split", "untradable")
+OF_NO_SYMBOL = ("clock_skew", "402", "406", "409", "half_day", "account_blocked")

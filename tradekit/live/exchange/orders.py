@@ -96,6 +96,10 @@ class Order:
     stuck_reads: int | None = None
     """Answers that will still show a cancel pending, 0 for ever; None when no cancel is stuck."""
 
+    def behave(self, behaviour: Behaviour) -> None:
+        """Depart from the model from now on as a fault says."""
+        self.behaviour, self.odd_reads = behaviour, behaviour.odd_reads
+
     @property
     def is_open(self) -> bool:
         """Whether the order can still fill."""

@@ -12,7 +12,7 @@ import numpy as np
 from aiohttp import web
 
 from tradekit.live.exchange import bells, wire
-from tradekit.live.exchange.kinds import ANSWER
+from tradekit.live.exchange.kinds import CLOCK
 from tradekit.live.exchange.orders import BAD_BODY, BAD_REQUEST, NOT_FOUND, Order, Refusal, positive
 from tradekit.live.times import parse_utc
 
@@ -58,7 +58,7 @@ class Trading:
 
     async def clock(self, request: web.Request) -> web.Response:
         """Answer GET /v2/clock."""
-        struck = self._exchange.faults.strike(ANSWER, "clock")
+        struck = self._exchange.faults.strike(CLOCK, "clock")
         return web.json_response(bells.clock(self._venue, struck.settings["seconds"] if struck else 0.0))
 
     async def calendar(self, request: web.Request) -> web.Response:

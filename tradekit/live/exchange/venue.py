@@ -20,7 +20,6 @@ from tradekit.live.exchange.orders import (
     NOT_FOUND,
     UNPROCESSABLE,
     Ask,
-    Behaviour,
     Order,
     Refusal,
     positive,
@@ -63,21 +62,21 @@ class Venue(Matching):
 
     # --------------------------------------------------------------------------------------------------- orders
 
-    def submit(self, body: Mapping[str, Any], behaviour: Behaviour | None = None) -> Order:
+    def submit(self, body: Mapping[str, Any]) -> Order:
         """Accept an order, or raise Refusal."""
         number = len(self.orders)
         whole = not self.settings.execution.fractional
         ask = read_ask(body, whole, self.fills_at == "open", str(uuid5(NAMESPACE, f"client/{number}")))
         column = self._demand_tradable(ask)
         self._demand_cover(ask, column)
-        return self._accept(ask, column, behaviour or Behaviour())
+        return self._accept(ask, column)
 
-    def _accept(self, ask: Ask, column: int, behaviour: Behaviour) -> Order:
+    def _accept(self, ask: Ask, column: int) -> Order:
         # A microsecond apart, so that the order of submission can be told from the times.
         self._in_bar += 1
         submitted = self.now + np.timedelta64(self._in_bar, "us")
         identity = str(uuid5(NAMESPACE, f"order/{len(self.orders)}"))
-        order = Order(identity, ask, self.bar, submitted, behaviour, odd_reads=behaviour.odd_reads)
+        order = Order(identity, ask, self.bar, submitted)
         self.orders[order.id] = self._by_client[ask.client_order_id] = order
         self.waiting[column].append(order)
         status = "new" if self.is_open else "accepted"
@@ -189,7 +188,7 @@ class Venue(Matching):
         old.replaced_by = str(uuid5(NAMESPACE, f"order/{len(self.orders)}"))
         old.closed_at = old.updated_at = self.now
         self.tell("replaced", old, status="replaced")
-        order = self._accept(ask, column, Behaviour())
+        order = self._accept(ask, column)
         order.replaces = old.id
         return order
 
