@@ -122,7 +122,7 @@ def test_replays_draw_on_all_bars(desk: Desk) -> None:
     assert str(result.panel.timestamps[0])[:10] == "2019-05-15"
     ledger = result.cell("sound", "fall").ledger
     assert ledger is not None
-    assert str(ledger.timestamps[0])[:10] == "2019-04-30"  # the bar of the first decision
+    assert str(ledger.timestamps[0])[:10] == "2019-03-12"  # 50 bars earlier
 
 
 def test_the_audit_reports_what_a_strategy_raises(desk: Desk) -> None:

@@ -62,8 +62,9 @@ def test_a_replay_is_learnt_just_before_and_judged_on_its_dates() -> None:
     start, end = str(panel.timestamps[100])[:10], str(panel.timestamps[139])[:10]
     cell = stress(BuyOnce(), panel, [Scenario("fall", "replay", start=start, end=end)], WINDOWS).cells[0]
     assert cell.ledger is not None
-    by_hand = simulate(BuyOnce(), panel[99:140])  # the first order fills in bar 100
+    by_hand = simulate(BuyOnce(), panel[80:140])  # a test slice of 20 bars earlier, and scored from bar 100
     np.testing.assert_array_equal(cell.ledger.equity, by_hand.equity)
+    assert cell.scored_from == 20
 
 
 def test_a_replay_may_reach_back_beyond_the_bars_that_are_walked() -> None:
@@ -75,7 +76,7 @@ def test_a_replay_may_reach_back_beyond_the_bars_that_are_walked() -> None:
     assert base is not None
     assert fall is not None
     assert base.timestamps[0] == panel.timestamps[200]
-    np.testing.assert_array_equal(fall.equity, simulate(BuyOnce(), panel[79:100]).equity)
+    np.testing.assert_array_equal(fall.equity, simulate(BuyOnce(), panel[60:100]).equity)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +173,7 @@ def test_a_replay_leaves_out_what_is_purged_and_reaches_back_when_anchored() -> 
     windowing = Windowing(train_sessions=50, test_sessions=20, purge_sessions=3, embargo_sessions=2, anchored=True)
     setup = [Scenario("fall", "replay", start=start, end=end)]
     stress(Looks(0.1), panel, setup, windowing)
-    assert seen[-1] == (panel.timestamps[0], panel.timestamps[93])
+    assert seen[-1] == (panel.timestamps[0], panel.timestamps[74])
 
 
 @pytest.mark.parametrize(("name", "fall"), [("COVID 2020", 0.337), ("bear 2022", 0.245)])
@@ -181,9 +182,10 @@ def test_spy_falls_as_it_fell(shared_data: Path, name: str, fall: float) -> None
     panel = load_panel(str(shared_data / "daily_core_adj"), ["SPY"])
     scenarios = [one for one in SHIPPED if one.name == name]
     result = stress(BuyOnce(), panel, scenarios, costs=CostModel.preset("free"))
-    ledger = result.cells[0].ledger
-    assert ledger is not None
-    assert max_drawdown(ledger.equity) == pytest.approx(fall, abs=0.0005)
+    cell = result.cells[0]
+    assert cell.ledger is not None
+    assert str(cell.ledger.timestamps[cell.scored_from])[:10] == scenarios[0].start
+    assert max_drawdown(cell.ledger.equity[cell.scored_from - 1 :]) == pytest.approx(fall, abs=0.0005)
 
 
 def test_all_draws_run_and_the_median_one_is_shown() -> None:
@@ -329,4 +331,7 @@ def test_processes_and_a_store_change_nothing(tmp_path: Path) -> None:
 def test_the_range_of_draws_by_hand() -> None:
     draws = Draws(np.arange(41.0), np.arange(41.0) / 100.0, np.full(41, 0.2))
     assert draws.ranges()["sharpe"] == {"low": 1.0, "median": 20.0, "high": 39.0}
+    some = Draws(np.array([np.nan, 1.0, 3.0]), np.full(3, np.nan), np.zeros(3))
+    assert some.ranges()["sharpe"]["median"] == 2.0
+    assert np.isnan(some.ranges()["total_return"]["low"])
     assert draws.ranges()["max_drawdown"] == pytest.approx({"low": 0.2, "median": 0.2, "high": 0.2})

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from tradekit.market.panel import Floats, Panel
 
 RANGE = (0.025, 0.5, 0.975)
+LEAD_SESSIONS = 63
 
 
 class Draws(NamedTuple):
@@ -48,11 +49,16 @@ class Draws(NamedTuple):
     max_drawdown: Floats
 
     def ranges(self) -> dict[str, dict[str, float]]:
-        """Return, of each figure by name, the median and the 2.5 % and 97.5 % quantiles over the worlds."""
-        return {
-            name: dict(zip(("low", "median", "high"), map(float, np.quantile(values, RANGE)), strict=True))
-            for name, values in self._asdict().items()
-        }
+        """Return, of each figure by name, the median and the 2.5 % and 97.5 % quantiles over the worlds that have one.
+
+        NaN where none has: a strategy that never traded has no Sharpe ratio.
+        """
+        found = {}
+        for name, values in self._asdict().items():
+            known = values[~np.isnan(values)]
+            cuts = np.quantile(known, RANGE) if len(known) else np.full(3, np.nan)
+            found[name] = dict(zip(("low", "median", "high"), map(float, cuts), strict=True))
+        return found
 
 
 FAILED = ("it raised ", "it failed in ", "its process died", "its worker was lost")
@@ -265,26 +271,30 @@ def _replay(strategy: AnyStrategy, scenario: Scenario, setup: Setup) -> Cell:
     if prepared.failures[0] is not None:
         return skip(f"it raised {prepared.failures[0]}")
     ledger = prepared.run(panel, [setup.costs], setup.execution, setup.cash)[0]
-    return Cell(strategy.name, scenario.name, ledger)
+    assert scenario.start is not None
+    first = int(np.searchsorted(ledger.timestamps, np.datetime64(scenario.start, "ns")))
+    return Cell(strategy.name, scenario.name, ledger, scored_from=first)
 
 
 def _replayed(scenario: Scenario, setup: Setup) -> Window | str:
     """Return the window of a replay, or why the data cannot carry it.
 
-    The first decision comes after the bar before, so that orders fill from the first of the dates on.
+    It begins a test slice, or a quarter at most, before the dates: what is scored is how a strategy fared that had been
+    running for a while, and not that a monthly one happened to be in cash on the first of them.
     """
     panel, windowing = setup.history, setup.windowing
     try:
         covered = panel.between(scenario.start, scenario.end)
     except DataError:
         return f"the data covers {panel.span}"
-    first = int(np.searchsorted(panel.timestamps, covered.timestamps[0])) - 1
-    session = panel.sessions[max(first, 0)] - windowing.train_sessions
+    start = int(np.searchsorted(panel.timestamps, covered.timestamps[0]))
+    lead = panel.sessions[start] - min(windowing.test_sessions, LEAD_SESSIONS)
+    first, session = int(np.searchsorted(panel.sessions, lead)), lead - windowing.train_sessions
     starts_late = panel.timestamps[0].astype("M8[D]") > np.datetime64(scenario.start, "D")
-    if first < 0 or session < 0 or starts_late or len(covered) < 3:
+    if session < 0 or starts_late or len(covered) < 3:
         return f"too little data before {scenario.start} to train on; the data covers {panel.span}"
     if panel.timestamps[-1].astype("M8[D]") < np.datetime64(scenario.end, "D") - np.timedelta64(7, "D"):
         return f"the data covers {panel.span}"
     begin = 0 if windowing.anchored else int(np.searchsorted(panel.sessions, session))
     learnt = panel.sessions[first] - windowing.purge_sessions - windowing.embargo_sessions
-    return Window(begin, int(np.searchsorted(panel.sessions, learnt)), first, first + 1 + len(covered))
+    return Window(begin, int(np.searchsorted(panel.sessions, learnt)), first, start + len(covered))

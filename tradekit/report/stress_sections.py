@@ -26,7 +26,7 @@ def heat_map(summary: Summary, styles: dict[str, str]) -> Markup:
         choice("stress", panes),
         lead="Blue gains, orange loses. Under a Sharpe ratio stands its interval of 95 %. Of a scenario with several "
         "drawn worlds the one with the median result is shown, and under it the range of 95 % of them. Replays "
-        "fit each strategy on the bars before them and run through the crisis; the others keep what was learnt.",
+        "fit each strategy on the bars before them and score it through the crisis; the others keep what was learnt.",
         id_="stress",
     )
 
@@ -62,7 +62,7 @@ def _range(cell: dict[str, Any], column: Column) -> str | None:
     if cell["draws"] is not None:
         worlds = cell["draws"][column.metric]
         low, high = (column.show({column.metric: worlds[end]}) for end in ("low", "high"))
-        return f"{low} to {high}"
+        return None if DASH in (low, high) else f"{low} to {high}"
     if column.metric != "sharpe":
         return None
     bounds = interval(cell["metrics"]["sharpe_low"], cell["metrics"]["sharpe_high"])
