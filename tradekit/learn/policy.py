@@ -1,13 +1,17 @@
-"""PolicyStrategy: a trained bundle as a strategy."""
+"""PolicyStrategy: a trained bundle as a strategy; RefitPolicy: the same, trained afresh in every window."""
 
 from __future__ import annotations
 
+import tempfile
+from dataclasses import dataclass, replace
+from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from tradekit.errors import BundleError, DataError
+from tradekit.errors import BundleError, ConfigError, DataError, StrategyError
 from tradekit.learn.agent import SymbolAgent
-from tradekit.learn.bundle import read_bundle
+from tradekit.learn.bundle import WEIGHTS, read_bundle
+from tradekit.learn.recipe import Recipe
 from tradekit.market.features import FEATURES
 
 if TYPE_CHECKING:
@@ -15,9 +19,19 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from tradekit.engine.strategy import Portfolios, Targets
+    from tradekit.engine.view import View
     from tradekit.learn.bundle import Bundle
+    from tradekit.learn.train import Split
     from tradekit.market.execution import ExecutionModel
     from tradekit.market.panel import Panel
+
+
+RECIPE = "recipe.toml"
+VALIDATION_SHARE = 0.2
+"""Of a train slice, the last bars, that choose among checkpoints."""
+HISTORY = max(feature.lookback for feature in FEATURES.values()) - 1
+"""Bars that the features of one bar read besides it."""
 
 
 class PolicyStrategy(SymbolAgent):
@@ -44,6 +58,34 @@ class PolicyStrategy(SymbolAgent):
     def seen_end(self) -> np.datetime64:
         """Open of the last bar that training or validation used."""
         return self.bundle.seen_end
+
+    @property
+    def recipe(self) -> Recipe:
+        """How the policy is trained: the recipe beside its bundle, or else the one it was trained by.
+
+        Raises:
+            ConfigError: it cannot be read.
+        """
+        file = self.bundle.folder.parent / RECIPE
+        if file.is_file():
+            return Recipe.load(file)
+        try:
+            return Recipe.from_dict(dict(self.bundle.manifest["recipe"]))
+        except (ConfigError, TypeError) as error:
+            raise ConfigError(
+                f"{self.bundle.folder}: its recipe is of another version ({error}); train again"
+            ) from error
+
+    @property
+    def identity(self) -> str:
+        """What decides the policy's decisions, and those of policies that are trained by its recipe."""
+        file = self.bundle.folder.parent / RECIPE
+        return self.bundle.digest + (file.read_text(encoding="utf-8") if file.is_file() else "")
+
+    def refit(self) -> RefitPolicy:
+        """Return a strategy that trains by this policy's recipe wherever it is fitted."""
+        recipe = self.recipe
+        return RefitPolicy(self.name, recipe, recipe.seed)
 
     def check(self, panel: Panel, execution: ExecutionModel) -> None:
         """Raise BundleError when the policy was not trained for these bars, filled like this, naming what differs.
@@ -77,3 +119,98 @@ class PolicyStrategy(SymbolAgent):
                 f"{self.name}: {feature} was trained with the benchmark {trained}, and {panel.source} has "
                 f'{panel.benchmark_name}; set benchmark = "{trained}" in the spec, or {mend}'
             )
+
+
+class WindowPolicy(PolicyStrategy):
+    """A policy of one window, with the weights that the next window may go on from."""
+
+    def __init__(self, bundle: Bundle, weights: bytes) -> None:
+        super().__init__(bundle)
+        self.weights = weights
+
+
+@dataclass(frozen=True)
+class RefitPolicy:
+    """A recipe as a strategy: fitting it trains a policy on the train slice and on nothing else.
+
+    The last fifth of the slice chooses among checkpoints; the session before it is purged. Observations are normalised
+    by what precedes that. Bars before the slice are history that features read, nothing is learnt from them.
+
+    Attributes:
+        name: of the policy.
+        recipe: how to train; its own choice of bars is not used.
+        seed: instead of the recipe's.
+    """
+
+    name: str
+    recipe: Recipe
+    seed: int
+
+    kind = "policy"
+    sleeves = True
+
+    @property
+    def history(self) -> int:
+        """Bars before a train slice that the features of its first bar read."""
+        return HISTORY
+
+    def check(self, panel: Panel, execution: ExecutionModel) -> None:
+        """Raise BundleError when policies trained by the recipe could not be run on these bars, filled like this."""
+        from tradekit.learn.train import feature_spec
+
+        trained, given = self.recipe.execution.fills_at(panel), execution.fills_at(panel)
+        if trained != given:
+            raise BundleError(
+                f"{self.name}: its recipe trains with fills at the {trained}, and orders fill at the {given} here; "
+                f'set fill_at = "{trained}" in [execution]'
+            )
+        try:
+            feature_spec(self.recipe, panel)
+        except DataError as error:
+            raise BundleError(f"{self.name}: {error}") from error
+
+    def fit(self, train: Panel) -> WindowPolicy:
+        """Return a policy trained on ``train``."""
+        return self.fit_window(train, 0, None)
+
+    def fit_window(self, bars: Panel, warm_up: int, previous: WindowPolicy | None) -> WindowPolicy:
+        """Return a policy trained on ``bars`` from row ``warm_up`` on, going on from ``previous`` if there is one.
+
+        Raises:
+            DataError: too few bars.
+            ConfigError: training diverged.
+        """
+        from safetensors.numpy import load
+
+        from tradekit.learn.train import train
+
+        recipe = replace(self.recipe, seed=self.seed)
+        weights = None if previous is None else load(previous.weights)
+        with tempfile.TemporaryDirectory(prefix="tradekit-refit-") as folder:
+            made = train(recipe, bars, Path(folder) / "run", split=split_window(bars, warm_up), weights=weights)
+            return WindowPolicy(made.bundle, (made.bundle.folder / WEIGHTS).read_bytes())
+
+    def start(self, portfolios: int) -> Any:
+        """Raise StrategyError: nothing is trained yet."""
+        raise StrategyError(f"{self.name}: nothing is trained yet; run it with backtest --walk-forward")
+
+    def decide(self, view: View, portfolios: Portfolios, state: Any) -> Targets:
+        """Raise StrategyError: nothing is trained yet."""
+        raise StrategyError(f"{self.name}: nothing is trained yet; run it with backtest --walk-forward")
+
+
+def split_window(bars: Panel, warm_up: int) -> Split:
+    """Return which rows of a window's bars train and which choose among checkpoints.
+
+    Raises:
+        DataError: too few bars for both.
+    """
+    from tradekit.learn.train import Split
+
+    length = len(bars) - warm_up
+    session = ceil(len(bars) / (int(bars.sessions[-1]) + 1))
+    validation_start = len(bars) - max(2, int(length * VALIDATION_SHARE))
+    train_stop = validation_start - session
+    if train_stop - warm_up < 2:
+        raise DataError(f"{bars.source}: {length} bars are too few to train a policy on; raise train_sessions")
+    return Split(train_stop, validation_start, len(bars), warm_up)

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from tradekit.learn.loop import Outcome, Training
     from tradekit.learn.ppo import Judgement
     from tradekit.market.panel import Panel
@@ -50,14 +52,16 @@ RECIPE, RUNS = "recipe.toml", "runs"
 
 @dataclass(frozen=True)
 class Split:
-    """Rows of a panel: training ``0 <= t < train_stop``, validation ``validation_start <= t < stop``.
+    """Rows of a panel: training ``start <= t < train_stop``, validation ``validation_start <= t < stop``.
 
-    The rows between are purged, so that no feature of a validation bar reads a training bar's target.
+    The rows between are purged, so that no feature of a validation bar reads a training bar's target. Those before
+    ``start`` are history.
     """
 
     train_stop: int
     validation_start: int
     stop: int
+    start: int = 0
 
 
 @dataclass(frozen=True)
@@ -180,11 +184,27 @@ class Made(NamedTuple):
     healthy: bool
 
 
-def train(recipe: Recipe, panel: Panel, out: Path, progress: Progress | None = None) -> Made:
+def train(
+    recipe: Recipe,
+    panel: Panel,
+    out: Path,
+    progress: Progress | None = None,
+    *,
+    split: Split | None = None,
+    weights: Mapping[str, NDArray[Any]] | None = None,
+) -> Made:
     """Train by ``recipe`` on ``panel`` and write checkpoints, metrics, summary and bundle to the folder ``out``.
 
     The same recipe, bars and library versions give the same weights, bit for bit, and the generators of torch and numpy
     are left as they were.
+
+    Args:
+        recipe: how to train.
+        panel: the bars.
+        out: folder to make.
+        progress: called with (steps done, in all, newest figures).
+        split: which rows train and which choose among checkpoints, instead of the recipe's rule.
+        weights: to start from, as another run of the recipe left them; None: freshly drawn ones.
 
     Returns:
         the bundle, the metrics, a one-line verdict, and whether the policy is usable.
@@ -195,7 +215,7 @@ def train(recipe: Recipe, panel: Panel, out: Path, progress: Progress | None = N
         DeskError: ``out`` cannot be written, or holds a run already.
     """
     begin_run(out, recipe, panel, None)
-    return go_on(out, recipe, panel, progress)
+    return go_on(out, recipe, panel, progress, split=split, weights=weights)
 
 
 def go_on(
@@ -204,6 +224,9 @@ def go_on(
     panel: Panel,
     progress: Progress | None = None,
     stop: Callable[[], bool] | None = None,
+    *,
+    split: Split | None = None,
+    weights: Mapping[str, NDArray[Any]] | None = None,
 ) -> Made:
     """Train the run in ``out`` from where it is to its end; see ``train``.
 
@@ -215,7 +238,7 @@ def go_on(
     from tradekit.learn.tracking import sinks_of
 
     spec = feature_spec(recipe, panel)
-    split = split_bars(recipe, panel, spec)
+    split = split or split_bars(recipe, panel, spec)
     task = Task(
         panel[: split.stop],
         spec,
@@ -223,6 +246,7 @@ def go_on(
         reward=recipe.reward,
         costs=recipe.costs,
         execution=recipe.execution,
+        start=split.start,
         stop=split.train_stop,
         episode_bars=recipe.environment.episode_bars,
         cash=recipe.environment.cash,
@@ -232,6 +256,8 @@ def go_on(
     with alone_in(out), own_generators():
         training = Training(recipe, task, split.validation_start, Place(out / CHECKPOINTS, progress, stop))
         step = training.resume()
+        if weights is not None and not step:
+            training.model.load_weights(weights)
         try:
             with sinks_of(recipe, out, step) as sinks:
                 outcome = training.run(sinks)
