@@ -122,12 +122,12 @@ class Outcome(NamedTuple):
 
 
 @inlined
-def own_of(market: Market, book: Book, b: int, t: int) -> Own:
+def own_of(market: Market, rules: Rules, book: Book, b: int, t: int) -> Own:
     """Return portfolio b as its agent sees it at the close of bar t."""
     shares = book.shares[b, 0]
     return Own(
         shares,
-        shares + kernel.pending(book, b, 0),
+        kernel.expected(rules, book, b, t, 0),
         book.average_cost[b, 0],
         book.held[b, 0],
         book.cash[b],
@@ -150,9 +150,12 @@ def look(world: World, sight: Sight, state: State, own: Own, b: int, t: int, col
     tradable, usable = status & TRADABLE != 0, status & USABLE != 0
     allow(sight.scheme, memory, b, own, tradable, usable, _closes(world, state, b, t), state.mask[b])
     for k in range(sight.stacked):
-        for i in range(count):
-            # Before the first bar there is nothing to see, which is what the training mean says.
-            seen[k * count + i] = sight.seen[t - k, column, i] if t >= k else np.float32(0.0)
+        if t >= k:
+            for i in range(count):
+                seen[k * count + i] = sight.seen[t - k, column, i]
+        else:  # before the first bar there is nothing to see, which is what the training mean says
+            for i in range(count):
+                seen[k * count + i] = np.float32(0.0)
     first = sight.stacked * count
     block = block_of(sight.scheme, memory, b, own, sight.log_bars[own.held])
     for i in range(len(block)):
@@ -170,7 +173,7 @@ def look_raw(world: World, sight: Sight, state: State, features: Floats, raw: Fl
         for k in range(sight.stacked):
             for i in range(count):
                 features[k * count + i] = sight.features[t - k, column, i] if t >= k else np.nan
-        observe(sight.scheme, state.memory, b, own_of(world.market, state.book, b, t), features, raw[b])
+        observe(sight.scheme, state.memory, b, own_of(world.market, world.rules, state.book, b, t), features, raw[b])
 
 
 @compiled
@@ -201,7 +204,7 @@ def begin(world: World, sight: Sight, state: State, b: int, start: int) -> None:
     clear_trail(state.trail, b)
     state.gained[b], state.length[b] = 0.0, 0
     state.episodes[b] += 1
-    look(world, sight, state, own_of(world.market, book, b, start), b, start, column)
+    look(world, sight, state, own_of(world.market, world.rules, book, b, start), b, start, column)
 
 
 @compiled
@@ -251,13 +254,13 @@ def step(world: World, sight: Sight, state: State, chosen: Ints, outcome: Outcom
         if b + _AHEAD < len(chosen):
             _fetch_next(world, sight, state, b + _AHEAD)
         t, column = state.bar[b], book.column[b]
-        own, status = own_of(market, book, b, t), world.status[t, column]
+        own, status = own_of(market, rules, book, b, t), world.status[t, column]
         tradable, usable, closing = status & TRADABLE != 0, status & USABLE != 0, _closes(world, state, b, t)
         executed, reason = execute(scheme, memory, b, own, chosen[b], mask[b], tradable, usable, closing)
         kernel.place_shares(market, rules, book, b, t, 0, order(scheme, executed, own))
         interest = book.carry[b, 1]
         kernel.settle(market, rules, world.costs, book, state.silent, b, t + 1)
-        after, paid = own_of(market, book, b, t + 1), 0.0
+        after, paid = own_of(market, rules, book, b, t + 1), 0.0
         filled = after.shares != own.shares
         if filled:
             price = market.reference[t + 1, column]
