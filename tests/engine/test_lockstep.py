@@ -13,16 +13,17 @@ from hypothesis import strategies as st
 from tests.worlds import EventStyle, Lockstep, Table, random_costs, random_execution, random_panel, random_weights
 from tradekit.engine.lockstep import Rollout, lockstep
 from tradekit.engine.simulate import simulate
-from tradekit.engine.strategy import Targets
+from tradekit.engine.strategy import Portfolios, Targets
 from tradekit.errors import StrategyError
+from tradekit.market import kernel
 from tradekit.market.costs import CostModel
-from tradekit.market.execution import ExecutionModel
+from tradekit.market.execution import ExecutionModel, open_book
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tradekit.engine.ledger import Ledger
-    from tradekit.engine.strategy import Portfolios, View
+    from tradekit.engine.strategy import View
     from tradekit.market.panel import Floats, Panel
 
 
@@ -224,3 +225,26 @@ def test_what_cannot_run(strategy: Any, changes: dict[str, Any], message: str) -
     with pytest.raises(StrategyError) as caught:
         lockstep(strategy, panel, **arguments)
     assert str(caught.value) == message
+
+
+def test_a_sale_that_waits_cannot_take_a_long_position_below_zero() -> None:
+    """5 held; sold 10 in the next bar, when a purchase was dropped, and bought 8 in the one after: 8 and not 3."""
+    book = open_book(1e5, [0], 1, latency=2)
+    book.shares[0, 0] = 5.0
+    book.due[0, (7 + 1) % 3, 0], book.due[0, (7 + 2) % 3, 0] = -10.0, 8.0
+    fills = np.zeros((1, 1, kernel.FILL_COLUMNS))
+    assert Portfolios(book, fills).expected(7).tolist() == [[8.0]]
+    assert Portfolios(book, fills, allow_short=True).expected(7).tolist() == [[3.0]]
+    assert Portfolios(book, fills).pending.tolist() == [[-2.0]]
+
+
+@given(st.integers(0, 2**32), st.integers(0, 3), st.booleans())
+def test_what_is_expected_is_what_the_kernel_expects(seed: int, latency: int, allow_short: bool) -> None:
+    rng = np.random.default_rng(seed)
+    book = open_book(1e5, [0, 0, 0], 2, latency)
+    book.shares[:], book.due[:] = rng.normal(size=(3, 2)), rng.normal(size=book.due.shape)
+    bars = rng.integers(0, 9, 3)
+    rules = ExecutionModel(latency_bars=latency, allow_short=allow_short).rules
+    fills = np.zeros((3, 2, kernel.FILL_COLUMNS))
+    wanted = [[kernel.expected(rules, book, b, bars[b], j) for j in range(2)] for b in range(3)]
+    assert Portfolios(book, fills, allow_short=allow_short).expected(bars).tolist() == wanted

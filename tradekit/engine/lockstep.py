@@ -292,7 +292,8 @@ def _part(crowd: _Lockstep, rows: slice) -> Portfolios:
     book: Any = crowd.book
     window: NDArray[np.int64] = np.arange(rows.stop - rows.start) // crowd.size
     arrays: Any = (array[rows] for array in book)
-    return Portfolios(type(book)(*arrays), crowd.fills[rows], window)
+    short = crowd.job.execution.allow_short
+    return Portfolios(type(book)(*arrays), crowd.fills[rows], window, allow_short=short)
 
 
 def _order_rows(fills: Floats, bars: NDArray[np.int64], latency: int) -> Floats:

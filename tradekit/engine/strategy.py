@@ -137,8 +137,10 @@ class Targets(NamedTuple):
 class Portfolios:
     """Read-only state of B portfolios of n positions at the close of the newest bar."""
 
-    def __init__(self, book: Book, fills: Floats, window: NDArray[np.int64] | None = None) -> None:
-        self._book, self._fills = book, fills
+    def __init__(
+        self, book: Book, fills: Floats, window: NDArray[np.int64] | None = None, *, allow_short: bool = False
+    ) -> None:
+        self._book, self._fills, self._allow_short = book, fills, allow_short
         self.window = np.zeros(len(book.cash), np.int64) if window is None else window
         self.seed = book.stream
         for name in ("cash", "equity", "peak", "shares", "average_cost", "held", "column"):
@@ -173,6 +175,20 @@ class Portfolios:
         """(B, n) signed shares ordered and not yet filled."""
         total: Floats = self._book.due.sum(axis=1)
         return total
+
+    def expected(self, bar: int | NDArray[np.int64]) -> Floats:
+        """Return (B, n) signed shares once what waits at the close of ``bar``, one row or (B,), has filled.
+
+        ``shares + pending``, but for a sale that waits for shares whose purchase was dropped or filled in part: it
+        cannot take a long-only position below zero.
+        """
+        due, shares = self._book.due, self.shares.copy()
+        slots = due.shape[1]
+        for wait in range(1, slots):
+            shares += due[np.arange(len(shares)), (bar + wait) % slots]
+            if not self._allow_short:
+                np.maximum(shares, 0.0, out=shares)
+        return shares
 
     @property
     def fills(self) -> Floats:

@@ -93,8 +93,8 @@ class Scheme(NamedTuple):
 class Own(NamedTuple):
     """One agent's portfolio at the close of the decision bar.
 
-    shares held; position, shares held plus pending; average_cost, dollars paid per share held, costs included; held,
-    bars since entry; cash, equity, peak equity, and mark, the last close, in dollars.
+    shares held; position, shares once all that waits has filled; average_cost, dollars paid per share held, costs
+    included; held, bars since entry; cash, equity, peak equity, and mark, the last close, in dollars.
     """
 
     shares: float

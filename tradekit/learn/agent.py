@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tradekit.engine.strategy import Targets
+from tradekit.errors import StrategyError
 from tradekit.learn.actions import (
     ACTIONS,
     NO_DECISION,
@@ -160,11 +161,14 @@ class SymbolAgent:
         features = np.array([view.features(self._sees) for view in views])[sight]
         tradable = np.array([view.tradable for view in views])[sight]
         usable = tradable & np.isfinite(features).all(axis=1)
-        owns = _portfolio(portfolios, np.array([view.mark for view in views])[sight])
+        position = portfolios.expected(np.array([view.bar for view in views])[portfolios.window])[:, 0]
+        owns = _portfolio(portfolios, position, np.array([view.mark for view in views])[sight])
         raw = np.empty((len(tradable), features.shape[1] + len(STATE)))
         mask = np.empty((len(tradable), ACTIONS), np.bool_)
         look_all(self._kernel, state.memory, owns, features, tradable, usable, raw, mask)
         chosen, probabilities = self._decide_by(raw, mask)
+        if not np.isfinite(probabilities).all():
+            raise StrategyError("the policy's probabilities are not finite; train it again, or take an older bundle")
         executed, reason, shares = np.empty_like(chosen), np.empty_like(chosen), np.empty(len(chosen))
         act_all(self._kernel, state.memory, owns, chosen, mask, tradable, usable, executed, reason, shares)
         state.steps.append(np.array([chosen, executed, reason, mask.sum(axis=1)], np.int8))
@@ -186,11 +190,10 @@ class SymbolAgent:
         return {name: steps[:, k] for k, name in enumerate(KEPT)} | {"entropy": entropy}
 
 
-def _portfolio(portfolios: Portfolios, mark: Floats) -> Portfolio:
-    shares = portfolios.shares[:, 0]
+def _portfolio(portfolios: Portfolios, position: Floats, mark: Floats) -> Portfolio:
     return Portfolio(
-        shares=shares,
-        position=shares + portfolios.pending[:, 0],
+        shares=portfolios.shares[:, 0],
+        position=position,
         average_cost=portfolios.average_cost[:, 0],
         held=portfolios.held[:, 0],
         cash=portfolios.cash,

@@ -67,7 +67,7 @@ class Shadow:
         self._rows = cost_rows([spec.costs], contract.bars_per_year)
         self.book = open_book(spec.cash / len(columns), columns, width, spec.execution.latency_bars)
         self._fills = np.zeros((len(columns), width, kernel.FILL_COLUMNS))
-        self.portfolios = Portfolios(self.book, self._fills)
+        self.portfolios = Portfolios(self.book, self._fills, allow_short=spec.execution.allow_short)
         self._market: tuple[int, Market] | None = None
 
     @property
