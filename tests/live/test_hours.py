@@ -107,5 +107,14 @@ def test_a_clock_five_minutes_off() -> None:
     hours = market(Clock("2025-11-26T15:50"))
     moment = hours.advance(0)
     with pytest.raises(Stopped, match="-300 s"):
-        hours.demand_time(close - np.timedelta64(300, "s"), moment, 60.0)
-    hours.demand_time(close + np.timedelta64(7200, "s"), moment, 60.0)  # late is not wrong
+        hours.demand_time(BrokerClock(close - np.timedelta64(300, "s"), is_open=True), moment, 60.0)
+    hours.demand_time(BrokerClock(close + np.timedelta64(7200, "s"), is_open=True), moment, 60.0)  # late is not wrong
+
+
+def test_a_market_that_is_closed_when_it_should_be_open() -> None:
+    hours = market(Clock("2025-11-26T15:50"))
+    moment = hours.advance(0)
+    with pytest.raises(Stopped, match="the broker's market is closed and the calendar's is open; nothing was sent"):
+        hours.demand_time(BrokerClock(at("2025-11-26T16:00:20"), is_open=False), moment, 60.0)
+    last = hours.advance(5)
+    hours.demand_time(BrokerClock(at("2025-11-26T21:00:20"), is_open=False), last, 60.0)  # after the close it may be

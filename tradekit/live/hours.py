@@ -142,8 +142,13 @@ class MarketClock:
         begins = self._table.starts[min(moment.bar + 1, len(self._table) - 1)]
         return bool((self._clock().now - begins) / SECOND > seconds + self._delay)
 
-    def demand_time(self, now: np.datetime64, moment: Moment, seconds: float) -> None:
-        """Raise Stopped when the broker says that a bar closed later than it is."""
+    def demand_time(self, clock: BrokerClock, moment: Moment, seconds: float) -> None:
+        """Raise Stopped when the broker's clock is behind, or its market closed where the calendar has it open."""
+        now, following = clock.now, min(moment.bar + 1, len(self._table) - 1)
+        if self._table.starts[following] <= now < self._table.closes[following] and not clock.is_open:
+            raise Stopped(
+                "the broker's market is closed and the calendar's is open; nothing was sent; start again later"
+            )
         if now < moment.close_time - np.timedelta64(round(seconds * 1e9), "ns"):
             demand_close(now, moment.close_time, seconds, "the calendar's")
 

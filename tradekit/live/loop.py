@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tradekit.engine.strategy import AnyStrategy
-    from tradekit.live.broker import Broker
+    from tradekit.live.broker import Broker, BrokerClock
     from tradekit.live.hours import Moment
     from tradekit.live.journal import Event, Journal
     from tradekit.live.patience import Persistence
@@ -70,8 +70,8 @@ class Ticker(Protocol):
     def is_late(self, moment: Moment, seconds: float) -> bool:
         """Return whether a bar closed longer ago than ``seconds``, too long to act on it."""
 
-    def demand_time(self, now: np.datetime64, moment: Moment, seconds: float) -> None:
-        """Raise Stopped when the broker's time does not go with the close of the bar."""
+    def demand_time(self, clock: BrokerClock, moment: Moment, seconds: float) -> None:
+        """Raise Stopped when the broker's clock does not go with the close of the bar."""
 
 
 @dataclass(frozen=True)
@@ -269,8 +269,8 @@ class Session:
         received = time.perf_counter()
         self._links.switch.demand_off()
         if self._links.broker is not None:
-            now = self._links.broker.clock().now
-            self._links.ticker.demand_time(now, moment, self._spec.limits.clock_seconds)
+            clock = self._links.broker.clock()
+            self._links.ticker.demand_time(clock, moment, self._spec.limits.clock_seconds)
         bar = self._fetch(moment)
         self._journal.append("bar", bar_text(bar.timestamp, self._daily), {"history": False, **to_json(bar)})
         self._see(bar)

@@ -14,7 +14,7 @@ from tradekit.live.transport import demand_allowed, guard
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy as np
+    from tradekit.live.broker import BrokerClock
 
 
 class Replay:
@@ -67,9 +67,9 @@ class Replay:
         del moment, seconds
         return False
 
-    def demand_time(self, now: np.datetime64, moment: Moment, seconds: float) -> None:
+    def demand_time(self, clock: BrokerClock, moment: Moment, seconds: float) -> None:
         """Raise Stopped when the broker's clock is more than ``seconds`` away from the close of the bar."""
-        demand_close(now, moment.close_time, seconds, "the replay's")
+        demand_close(clock.now, moment.close_time, seconds, "the replay's")
 
     def close(self) -> None:
         """Close the connection."""
