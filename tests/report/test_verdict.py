@@ -81,8 +81,8 @@ def test_why_in_sentences() -> None:
     assert record.endswith("there are 4.0.")
     assert "Of the 3 strategies that could be picked" in choice
     assert "in 0 % of all splits" in choice
-    assert superior.endswith("by the stepwise test symbol_ppo does.")
-    assert superior.startswith("That no candidate earns more than buy_and_hold has p = 0.00")
+    assert superior.endswith("the stepwise test names symbol_ppo.")
+    assert superior.startswith("That a candidate earns more than buy_and_hold: p = 0.00")
     assert pairs == "Paired bar by bar, its Sharpe ratio is above that of 2 of 2 baselines at p < 0.05."
 
 

@@ -168,7 +168,7 @@ def _influence(returns: Floats) -> Floats:
 def _moves(returns: Floats) -> Floats:
     """Return (n,) the influences, each over one less its leverage, with a mean of zero."""
     square = (returns - np.mean(returns)) ** 2
-    # As of a line fitted through the bars. One that carries everything has leverage 1: it counts double, not infinitely.
+    # As of a line fitted through the bars. One that carries everything has leverage 1: it counts double, not for ever.
     leverage = np.minimum((1.0 + square / np.mean(square)) / len(returns), 0.5)
     moved: Floats = _influence(returns) / (1.0 - leverage)
     return moved - float(np.mean(moved))

@@ -14,6 +14,7 @@ import numpy as np
 from tradekit.engine.ledger import reason_text
 from tradekit.engine.stress import Stress
 from tradekit.market.costs import TERMS
+from tradekit.report.across_seeds import seed_rows
 from tradekit.report.words import stamp
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ def _walk_forward(result: WalkForward, run: dict[str, Any]) -> Record:
     ledgers = [(one, one.ledger) for one in result.runs if one.ledger is not None]
     start = max(1, result.scored_from)
     manifest = _settings(result, run, "walk_forward" if result.windowing else "backtest")
-    manifest["strategies"] = [_strategy(one, run) for one in result.runs]
+    manifest["strategies"] = [_strategy(one, run, start, result.panel) for one in result.runs]
     manifest["scored_from"] = {BASE: start}
     return Record(
         manifest=manifest,
@@ -177,6 +178,7 @@ def _stress(result: Stress, run: dict[str, Any]) -> Record:
             "break_even": result.break_even.get(name),
             "seen_bars": max(0, result.cell(name, base).scored_from - 1),
             "carry": _carry(result.cell(name, base).ledger),
+            "seeds": [],
         }
         for name in result.strategies
     ]
@@ -232,7 +234,7 @@ def _settings(result: WalkForward | Stress, run: dict[str, Any], kind: str) -> d
     }
 
 
-def _strategy(one: StrategyRun, run: dict[str, Any]) -> dict[str, Any]:
+def _strategy(one: StrategyRun, run: dict[str, Any], start: int, panel: Panel) -> dict[str, Any]:
     return {
         "name": one.name,
         "kind": one.kind,
@@ -243,6 +245,7 @@ def _strategy(one: StrategyRun, run: dict[str, Any]) -> dict[str, Any]:
         "break_even": None,
         "seen_bars": max(0, one.scored_from - 1),
         "carry": _carry(one.ledger),
+        "seeds": seed_rows(one, start, panel.bars_per_year),
     }
 
 

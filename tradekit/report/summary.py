@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tradekit.report.across_seeds import across_seeds, seeds_text
 from tradekit.report.evidence import ADDED, REFERENCE, evidence_of, joint_of
 from tradekit.report.metrics import costs_of, metrics_of, orders_of, window_metrics
 from tradekit.report.verdict import verdict_of
@@ -33,6 +34,8 @@ def summary_of(record: Record) -> dict[str, Any]:
     verdict = verdict_of(record, strategies, proof)
     if manifest["kind"] == "stress":
         verdict["line"] = " ".join([verdict["line"], *_endurance(verdict["candidate"], strategies, scenarios)])
+    seeds = across_seeds(strategies, verdict["best_baseline"])
+    verdict["reasons"] += [seeds_text(one) for one in seeds if one["strategy"] == verdict["candidate"]]
     summary: dict[str, Any] = plain(
         {
             "schema": SCHEMA,
@@ -41,6 +44,7 @@ def summary_of(record: Record) -> dict[str, Any]:
             "strategies": strategies,
             "scenarios": scenarios,
             **proof,
+            "across_seeds": seeds,
             "skipped": _skipped(manifest),
             "verdict": verdict,
         }

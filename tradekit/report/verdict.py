@@ -216,9 +216,9 @@ def _choice(pbo: dict[str, Any] | None) -> str | None:
 def _superior(name: str, spa: dict[str, Any] | None) -> str | None:
     if spa is None or math.isnan(spa["p_consistent"]):
         return None
-    beats = "does" if name in spa["superior"] else "does not"
+    named = "names" if name in spa["superior"] else "does not name"
     chance = f"p = {number(spa['p_consistent'], 3)} (SPA)"
-    return f"That no candidate earns more than {spa['benchmark']} has {chance}; by the stepwise test {name} {beats}."
+    return f"That a candidate earns more than {spa['benchmark']}: {chance}; the stepwise test {named} {name}."
 
 
 def _pairs(pairs: Sequence[dict[str, Any]]) -> str | None:
