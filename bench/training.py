@@ -28,8 +28,8 @@ from tradekit.learn.loop import Place, Training
 from tradekit.learn.network import ask, from_torchscript, frozen, one_thread, to_torchscript
 from tradekit.learn.ppo import build_model
 from tradekit.learn.recipe import Recipe
+from tradekit.learn.slices import feature_spec, split_bars
 from tradekit.learn.task import Task
-from tradekit.learn.train import feature_spec, split_bars
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,10 +10,11 @@ import torch
 
 from tests.panels import random_panel
 from tradekit.learn.bundle import Bundle, write_bundle
+from tradekit.learn.manifest import manifest_of
 from tradekit.learn.network import FrozenPolicy, to_torchscript
 from tradekit.learn.recipe import Recipe
+from tradekit.learn.slices import feature_spec, split_bars
 from tradekit.learn.task import Task
-from tradekit.learn.train import feature_spec, manifest_of, split_bars
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,7 +18,7 @@ from tradekit.engine.windows import Windowing
 from tradekit.errors import BundleError, DataError, StrategyError
 from tradekit.learn.policy import RefitPolicy, split_window
 from tradekit.learn.recipe import Ppo, Recipe, Validation
-from tradekit.learn.train import Split
+from tradekit.learn.slices import Split
 from tradekit.market.execution import ExecutionModel
 
 PPO = Ppo(timesteps=512, environments=8, steps=32, batch=64, epochs=2, network=(8,))

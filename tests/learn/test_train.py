@@ -23,8 +23,9 @@ from tradekit.learn.network import frozen
 from tradekit.learn.policy import PolicyStrategy
 from tradekit.learn.ppo import build_model
 from tradekit.learn.recipe import Recipe
+from tradekit.learn.slices import feature_spec, split_bars
 from tradekit.learn.task import Task
-from tradekit.learn.train import feature_spec, split_bars, train, train_policy
+from tradekit.learn.train import train, train_policy
 from tradekit.market.features import FeatureSpec
 
 if TYPE_CHECKING:

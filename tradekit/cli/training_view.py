@@ -58,9 +58,9 @@ class Lines(Silent):
             return
         self._said, self._update = now, update
         rate = (done - self._first) / max(now - self._began, 1e-9)
-        left = f", {clock((total - done) / rate)} left" if rate > 0.0 else ""
+        speed = f", {rate:,.0f}/s, {clock((total - done) / rate)} left" if rate > 0.0 else ""
         told = figures_text(figures, IN_FULL if self._every_update else SHOWN)
-        self.say(f"{self._title}: {update if self._every_update else done}/{total} steps, {rate:,.0f}/s{left}{told}")
+        self.say(f"{self._title}: {update if self._every_update else done}/{total} steps{speed}{told}")
 
 
 class Bar(Silent):

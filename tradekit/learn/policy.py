@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tradekit.engine.strategy import Portfolios, Targets
     from tradekit.engine.view import View
     from tradekit.learn.bundle import Bundle
-    from tradekit.learn.train import Split
+    from tradekit.learn.slices import Split
     from tradekit.market.execution import ExecutionModel
     from tradekit.market.panel import Panel
 
@@ -156,7 +156,7 @@ class RefitPolicy:
 
     def check(self, panel: Panel, execution: ExecutionModel) -> None:
         """Raise BundleError when policies trained by the recipe could not be run on these bars, filled like this."""
-        from tradekit.learn.train import feature_spec
+        from tradekit.learn.slices import feature_spec
 
         trained, given = self.recipe.execution.fills_at(panel), execution.fills_at(panel)
         if trained != given:
@@ -205,7 +205,7 @@ def split_window(bars: Panel, warm_up: int) -> Split:
     Raises:
         DataError: too few bars for both.
     """
-    from tradekit.learn.train import Split
+    from tradekit.learn.slices import Split
 
     length = len(bars) - warm_up
     session = ceil(len(bars) / (int(bars.sessions[-1]) + 1))

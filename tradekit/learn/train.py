@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from tradekit import __version__
-from tradekit.errors import DataError, Interrupted
-from tradekit.learn.actions import NAMES
+from tradekit.errors import Interrupted
 from tradekit.learn.bundle import Bundle, copy_bundle, write_bundle
 from tradekit.learn.composite import composite_score
 from tradekit.learn.diagnosis import diagnose
-from tradekit.learn.observations import default_features, names
+from tradekit.learn.manifest import manifest_of
 from tradekit.learn.recipe import Recipe
 from tradekit.learn.run import (
     BUNDLE,
@@ -30,10 +27,9 @@ from tradekit.learn.run import (
     write_metrics,
     write_summary,
 )
+from tradekit.learn.slices import Split, feature_spec, split_bars
 from tradekit.learn.task import Task
 from tradekit.learn.telemetry import LOW_ENTROPY, verdict
-from tradekit.market.features import FeatureSpec
-from tradekit.market.panel import FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -48,20 +44,6 @@ if TYPE_CHECKING:
     Progress = Callable[[int, int, dict[str, Any]], None]
 
 RECIPE, RUNS = "recipe.toml", "runs"
-
-
-@dataclass(frozen=True)
-class Split:
-    """Rows of a panel: training ``start <= t < train_stop``, validation ``validation_start <= t < stop``.
-
-    The rows between are purged, so that no feature of a validation bar reads a training bar's target. Those before
-    ``start`` are history.
-    """
-
-    train_stop: int
-    validation_start: int
-    stop: int
-    start: int = 0
 
 
 @dataclass(frozen=True)
@@ -329,81 +311,6 @@ def own_generators() -> Iterator[None]:
         np.random.set_state(theirs)  # noqa: NPY002
 
 
-def feature_spec(recipe: Recipe, panel: Panel) -> FeatureSpec:
-    """Return the features of the recipe, ``auto`` resolved for the data.
-
-    Raises:
-        ConfigError: an unknown feature.
-        DataError: the data lacks a column that a feature needs.
-    """
-    chosen = [default_features(panel) if name == "auto" else name for name in recipe.data.features]
-    spec = FeatureSpec.named(*chosen)
-    spec.check(panel)
-    return spec
-
-
-def split_bars(recipe: Recipe, panel: Panel, spec: FeatureSpec) -> Split:
-    """Return which rows train and which choose among checkpoints.
-
-    Raises:
-        DataError: too few bars for both.
-    """
-    data = recipe.data
-    if data.end is not None and panel.source == data.source:
-        stop = len(panel.between(end=data.end))
-    else:
-        stop = int(len(panel) * data.train_fraction)
-    validation_start = stop - int(stop * data.validation_fraction)
-    lookback = spec.lookback + recipe.environment.stacked_bars - 1
-    train_stop = validation_start - lookback
-    if train_stop < lookback + 2 or stop - validation_start < 2:
-        raise DataError(
-            f"{panel.source}: {stop} bars up to the end of training are too few; features look back {lookback} "
-            f"bars, so give at least {_fewest(data.validation_fraction, lookback)}"
-        )
-    return Split(train_stop, validation_start, stop)
-
-
-def _fewest(validation_fraction: float, lookback: int) -> int:
-    return int(np.ceil((2 * lookback + 2) / (1.0 - validation_fraction))) + 2
-
-
-def manifest_of(recipe: Recipe, task: Task, split: Split, metrics: dict[str, Any]) -> dict[str, Any]:
-    """Return what a bundle says about itself, files and digests aside."""
-    panel, spec = task.panel, task.features
-    stamps = panel.timestamps.astype("M8[ns]")
-    return {
-        "name": recipe.name,
-        "actions": {"names": NAMES, "scheme": recipe.to_dict()["actions"]},
-        "observation": {
-            "features": spec.names,
-            "features_hash": spec.content_hash,
-            "stacked_bars": task.stacked_bars,
-            "names": names(spec, task.stacked_bars),
-            "normalisation": task.statistics.to_dict(),
-        },
-        # Where curves are sent to does not make another policy.
-        "recipe": {key: value for key, value in recipe.to_dict().items() if key != "tracking"},
-        "seed": recipe.seed,
-        "data": {
-            "source": panel.source,
-            "symbols": panel.symbols,
-            "start": str(stamps[0]),
-            "train_end": str(stamps[split.train_stop - 1]),
-            "validation_start": str(stamps[split.validation_start]),
-            "seen_end": str(stamps[split.stop - 1]),
-            "bars": split.stop,
-            "hash": panel.content_hash,
-            "frequency": panel.frequency,
-            "columns": [column for column in FIELDS if column in panel.columns],
-            "benchmark": panel.benchmark_name,
-            "fill_at": recipe.execution.fills_at(panel),
-        },
-        "versions": _versions(),
-        "metrics": metrics,
-    }
-
-
 def _metrics(outcome: Outcome, best: Judgement) -> dict[str, Any]:
     """Return the figures of the chosen checkpoint; None where a number is not defined."""
     said = {
@@ -417,8 +324,3 @@ def _metrics(outcome: Outcome, best: Judgement) -> dict[str, Any]:
     }
     metrics: dict[str, Any] = plain(said)
     return metrics
-
-
-def _versions() -> dict[str, str]:
-    packages = ("torch", "stable-baselines3", "sb3-contrib", "numpy", "numba")
-    return {"tradekit": __version__, **{name: version(name) for name in packages}}
