@@ -88,8 +88,8 @@ def advance_point(nth: int) -> Callable[[], None]:
     def arm() -> None:
         advance, count = Replay.advance, [0]
 
-        def killing(self: Replay, to: int) -> Any:
-            answer = advance(self, to)
+        def killing(self: Replay, to: int, between: Callable[[], None]) -> Any:
+            answer = advance(self, to, between)
             count[0] += 1
             if count[0] == nth:
                 die()

@@ -167,7 +167,7 @@ def test_a_corrupted_journal(damage: str, tmp_path: Path) -> None:
         with journal.open("r+b") as file:
             file.seek(size // 2)
             file.write(os.urandom(size // 4))
-    with pytest.raises(SessionError, match="damaged or edited|not a readable journal") as caught:
+    with pytest.raises(SessionError, match=r"damaged or edited|not a readable journal") as caught:
         start(SAMPLE, Drift(), tmp_path)
     one_line(caught.value)
     assert str(journal) in str(caught.value)
@@ -202,7 +202,7 @@ def test_a_policy_that_returns_nonsense(tmp_path: Path) -> None:
         return np.zeros(len(raw), np.int64), weight
 
     broken = SymbolAgent("broken", CLOSE, ActionScheme(), decide)
-    with pytest.raises(StrategyError, match="broken failed at .*(finite|NaN|nan)") as caught:
+    with pytest.raises(StrategyError, match="broken: probabilities that are not finite") as caught:
         start(SAMPLE, broken, tmp_path)
     one_line(caught.value)
     journal = tmp_path / "paper" / "journals" / "local.sqlite"
