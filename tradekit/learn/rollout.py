@@ -28,6 +28,7 @@ class ActionLog:
         self._filled: list[Bools] = []
         self._parts: list[Floats] = []
         self._rewards: list[Floats] = []
+        self._ended: list[Bools] = []
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -38,10 +39,11 @@ class ActionLog:
         self._filled.append(outcome.filled.copy())
         self._parts.append(outcome.parts.T.copy())
         self._rewards.append(outcome.reward.copy())
+        self._ended.append(outcome.ended.copy())
 
     def clear(self) -> None:
         """Forget all steps."""
-        for rows in (self._rows, self._filled, self._parts, self._rewards):
+        for rows in (self._rows, self._filled, self._parts, self._rewards, self._ended):
             rows.clear()
 
     @property
@@ -54,6 +56,11 @@ class ActionLog:
         """(T, B)."""
         return np.stack(self._rewards)
 
+    @property
+    def ended(self) -> Bools:
+        """(T, B) whether an episode ended with the step."""
+        return np.stack(self._ended)
+
     def statistics(self, policy_entropies: Floats) -> ActionStatistics:
         """Return the statistics of the steps.
 
@@ -64,3 +71,21 @@ class ActionLog:
         filled: NDArray[np.bool_] = np.ones(chosen.shape, np.bool_)
         filled[: len(filled) - self._latency] = np.stack(self._filled)[self._latency :]
         return count_actions(chosen, executed, reason, filled, policy_entropies, choices, self.rewards)
+
+
+def reward_to_go(rewards: Floats, ended: Bools, gamma: float) -> Floats:
+    """Return (T, ...) the discounted sum of the rewards from each step to the end of its episode.
+
+    Args:
+        rewards: (T, B) of steps in order, or (T, B, C) of components.
+        ended: (T, B) whether an episode ended with the step; the last step's episode is cut off where the steps end.
+        gamma: discount per step.
+
+    >>> reward_to_go(np.array([[1.0], [2.0], [4.0]]), np.array([[False], [True], [False]]), 0.5).tolist()
+    [[2.0], [2.0], [4.0]]
+    """
+    goes_on = ~ended.reshape(ended.shape + (1,) * (rewards.ndim - ended.ndim))
+    answer = rewards.astype(np.float64)
+    for t in range(len(rewards) - 2, -1, -1):
+        answer[t] += gamma * goes_on[t] * answer[t + 1]
+    return answer
