@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tradekit.errors import DataError
+from tradekit.market.calendar import wall_clock
 from tradekit.market.panel import Panel, absent, equal_weight_returns
 
 NAN = np.nan
@@ -166,8 +167,9 @@ def test_repr_says_what_it_holds() -> None:
 def test_a_spread_multiple_belongs_to_its_bars() -> None:
     panel = make([[1.0], [2.0], [3.0]])
     wide = replace(panel, spread_multiple=np.array([1.0, 4.0, 9.0]))
-    assert wide[1:].spread_multiple is not None
-    assert wide[1:].spread_multiple.tolist() == [4.0, 9.0]
+    cut = wide[1:].spread_multiple
+    assert cut is not None
+    assert cut.tolist() == [4.0, 9.0]
     assert wide.content_hash != panel.content_hash
     for bad in ([1.0, 2.0], [1.0, -1.0, 1.0], [1.0, NAN, 1.0]):
         with pytest.raises(DataError, match="spread_multiple must be one finite number, 0 or more, for each bar"):
@@ -197,3 +199,11 @@ def test_a_detached_panel_is_the_same_bars_in_memory_of_its_own() -> None:
     assert whole[:2].close.base is not None
     assert part.close.base is part.timestamps.base is part.tradable.base is part.benchmark_returns.base is None
     assert not part.close.flags.writeable
+
+
+def test_session_dates_are_those_of_the_wall_clock() -> None:
+    """Every half hour of three years, across six changes of the clocks, against pandas."""
+    stamps = np.datetime64("2022-01-01", "ns") + np.arange(3 * 365 * 48) * np.timedelta64(30, "m")
+    panel = make([[1.0]] * len(stamps), frequency="30m", timestamps=stamps)
+    dates = wall_clock(stamps).astype("M8[D]")
+    assert panel.sessions.tolist() == (dates - dates[0]).astype(int).tolist()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, time
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,7 @@ Bools = NDArray[np.bool_]
 Times = NDArray[np.datetime64]
 
 SESSIONS_PER_YEAR = 252
+_NEW_YORK = ZoneInfo("America/New_York")
 FIELDS = ("open", "high", "low", "close", "volume")
 
 
@@ -143,7 +146,7 @@ class Panel:
 
         An evening there is the next day in UTC, so intraday bars after 19:00 would count as a session of their own.
         """
-        dates = (self.timestamps if self.is_daily else _wall_clock(self.timestamps)).astype("M8[D]")
+        dates = self.timestamps.astype("M8[D]") if self.is_daily else _new_york_dates(self.timestamps)
         return np.concatenate([[0], np.cumsum(dates[1:] != dates[:-1])]).astype(np.int64)
 
     @cached_property
@@ -211,11 +214,16 @@ class Panel:
             raise DataError(f"{self.source}: {why} needs {', '.join(missing)}, which this data does not have")
 
 
-def _wall_clock(stamps: Times) -> Times:
-    """Return (T,) New York times of UTC times; the calendar brings pandas, which daily bars do not need."""
-    from tradekit.market.calendar import wall_clock
+def _new_york_dates(stamps: Times) -> Times:
+    """Return (T,) datetime64[D] of UTC times.
 
-    return wall_clock(stamps)
+    The offset at midnight UTC holds for the date all day: clocks change at 6:00 or 7:00 UTC, after New York's midnight.
+    """
+    days, place = np.unique(stamps.astype("M8[D]"), return_inverse=True)
+    midnights = (datetime.combine(day, time(), UTC).astimezone(_NEW_YORK) for day in days.tolist())
+    offsets = np.array([midnight.utcoffset() for midnight in midnights], "m8[ns]")
+    dates: Times = (stamps + offsets[place]).astype("M8[D]")
+    return dates
 
 
 def _date(text: str) -> np.datetime64:
