@@ -44,7 +44,7 @@ FEW = ("--strategies", "buy_and_hold,sma_cross")
 
 
 def runs(desk: Path) -> list[Path]:
-    return sorted((desk / "backtests" / "results").iterdir())
+    return sorted((desk / "backtests" / "results").glob("[!.]*"))
 
 
 class TestInit:

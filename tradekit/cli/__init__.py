@@ -24,7 +24,20 @@ from tradekit.errors import TradekitError, suggest
 if TYPE_CHECKING:
     from typing import NoReturn
 
-COMMANDS = ("init", "data", "train", "backtest", "stress", "gate", "paper", "exchange", "audit", "report", "doctor")
+COMMANDS = (
+    "init",
+    "data",
+    "train",
+    "backtest",
+    "stress",
+    "gate",
+    "runs",
+    "paper",
+    "exchange",
+    "audit",
+    "report",
+    "doctor",
+)
 COMMAND_LINE = "tradekit.command_line"
 
 
