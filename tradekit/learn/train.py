@@ -275,6 +275,7 @@ def _finished(training: Training, outcome: Outcome, split: Split, out: Path) -> 
         "alarms": outcome.alarms,
         "findings": [str(one) for one in diagnose(best.statistics)],
         "data": manifest["data"],
+        "versions": manifest["versions"],
         "last_roll_out": training.telling(),
     }
     write_summary(out, training.recipe, said)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
-from tradekit import __version__
 from tradekit.errors import DeskError
 from tradekit.report import training_sections as sections
 from tradekit.report.markup import Markup, join, page, tag, typeset
@@ -49,9 +48,14 @@ def training_html(summary: dict[str, Any], rows: list[dict[str, Any]]) -> str:
         sections.alarms(summary),
         *(_drawn(curves, summary) if curves is not None and len(rows) > 1 else [_too_short()]),
         sections.setup(summary),
-        tag("footer", f"Made by tradekit {__version__} with ", tag("code", f"tradekit train {summary['name']}")),
+        _footer(summary),
     )
     return page(f"Training {summary['name']}", body, curves.data() if curves is not None else "{}")
+
+
+def _footer(summary: dict[str, Any]) -> Markup:
+    maker = f"tradekit {(summary.get('versions') or {}).get('tradekit', '')}".strip()
+    return tag("footer", f"Made by {maker} with ", tag("code", f"tradekit train {summary['name']}"))
 
 
 def _drawn(curves: Curves, summary: dict[str, Any]) -> list[Markup | None]:
