@@ -94,7 +94,7 @@ def kernels() -> Table:
     full, part = np.full((BARS, SYMBOLS), 1.0 / SYMBOLS), np.full((BARS, SYMBOLS), 0.9 / SYMBOLS)
     title = f"{BARS} bars x {SYMBOLS} symbols x {SCENARIOS} scenarios, every symbol traded at every bar"
     threads = sorted({1, numba.get_num_threads()}, reverse=True)
-    table = Table("costs", "weights", *(f"asset-bars / s, {count} threads" for count in threads), title=title)
+    table = Table("costs", "weights", *(f"asset-bars / s, threads: {count}" for count in threads), title=title)
     for name, weights, cost in (
         ("realistic", part, CostModel()),
         ("realistic, cash short at every bar", full, CostModel()),

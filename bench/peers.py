@@ -19,6 +19,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import numba
 from rich.console import Console
 from rich.table import Table
 
@@ -42,11 +43,10 @@ class Peer(NamedTuple):
     batched: bool = True
 
 
+THREADS = sorted({1, min(2, numba.get_num_threads()), numba.get_num_threads()}, reverse=True)
 PEERS = (
-    Peer("tradekit, equity, 2 threads", "numba", tradekit(records=False, threads=2)),
-    Peer("tradekit, equity, 1 thread", "numba", tradekit(records=False, threads=1)),
-    Peer("tradekit, orders + costs, 2 threads", "numba", tradekit(records=True, threads=2)),
-    Peer("tradekit, orders + costs, 1 thread", "numba", tradekit(records=True, threads=1)),
+    *(Peer(f"tradekit, equity, threads: {n}", "numba", tradekit(records=False, threads=n)) for n in THREADS),
+    *(Peer(f"tradekit, orders + costs, threads: {n}", "numba", tradekit(records=True, threads=n)) for n in THREADS),
     Peer("vectorbt from_orders, numba", "vectorbt", from_orders("numba")),
     Peer("vectorbt from_orders, Rust", "vectorbt_rust", from_orders("rust")),
     Peer("vectorbt from_order_func, numba", "vectorbt", from_order_func),
