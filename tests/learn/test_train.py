@@ -79,6 +79,23 @@ def test_the_run_folder_tells_what_happened(result: TrainResult) -> None:
     assert read_bundle(result.run_folder / "bundle").digest == read_bundle(result.bundle_path).digest
 
 
+def test_components_are_told_apart(panel: Panel, tmp_path: Path) -> None:
+    """Every share, the sum check, correlations and rewards to go, of a reward of several components."""
+    recipe = Recipe.from_dict({**quick().to_dict(), "reward": {"preset": "stage5"}})
+    train(recipe, panel, tmp_path / "run")
+    (row,) = rows_of(tmp_path / "run" / "metrics.parquet")
+    shares = {name: value for name, value in row.items() if name.startswith("reward_share.")}
+    assert len(shares) > 4
+    assert sum(shares.values()) == pytest.approx(1.0)
+    means = [value for name, value in row.items() if name.startswith("reward.")]
+    assert sum(means) == pytest.approx(row["reward_mean"])
+    assert row["reward_unexplained"] < 1e-12
+    told = json.loads((tmp_path / "run" / "summary.json").read_text())["last_roll_out"]
+    assert [f"reward_share.{name}" for name in told["components"]] == list(shares)
+    assert len(told["correlation"]) == len(told["to_go"]) == len(shares) + 1
+    assert sum(told["to_go"][:-1]) == pytest.approx(told["to_go"][-1])
+
+
 def test_gradients_are_measured_before_they_are_clipped(panel: Panel, tmp_path: Path) -> None:
     """A limit that none reaches clips none of them, one that all pass clips all, and the norm is that before."""
     train(quick(max_grad_norm=1e9), panel, tmp_path / "a")

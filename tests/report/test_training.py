@@ -58,6 +58,7 @@ def summary(**changed: Any) -> dict[str, Any]:
         "edges": [0.1 * edge for edge in range(42)],
         "components": ["pnl", "cost"],
         "correlation": [[1.0, -0.5, 0.9], [-0.5, 1.0, None], [0.9, None, 1.0]],
+        "to_go": [0.5, -0.25, 0.25],
     }
     told = {
         "name": "quick",
@@ -120,6 +121,12 @@ def test_chosen_executed_and_the_reasons_between() -> None:
     assert counts[("SELL_ALL", "executed")] == "30"
     notes = " ".join(one.text for one in page.elements if one.name == "p")
     assert "Executed otherwise than chosen: not allowed 7, repeat limit 3. 2 orders did not fill" in notes
+
+
+def test_what_each_component_brings_until_the_end() -> None:
+    page = page_of(summary(), rows())
+    told = {one.attributes["data-to-go"]: one.text for one in page.elements if "data-to-go" in one.attributes}
+    assert told == {"pnl": "0.5000", "cost": "\u22120.2500", "reward": "0.2500"}
 
 
 def test_the_pointer_shows_the_metrics() -> None:

@@ -158,7 +158,8 @@ class Training:
 
     def telling(self) -> dict[str, Any] | None:
         """Return what the rewards of the last roll-out look like; None when there was none since a resumption."""
-        return telling(self._watch.log.rewards, self._watch.weighted()) if len(self._watch.log) else None
+        log = self._watch.log
+        return telling(log, self._watch.weighted(), self.recipe.ppo.gamma) if len(log) else None
 
     def _guard(self, row: dict[str, Any], found: Sequence[Finding]) -> None:
         """Let the guards see an update; they may end the run."""

@@ -9,7 +9,7 @@ import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
 
 from tradekit.learn.actions import NAMES
-from tradekit.learn.rollout import ActionLog
+from tradekit.learn.rollout import ActionLog, reward_to_go
 from tradekit.learn.scoring import COMPONENTS
 
 if TYPE_CHECKING:
@@ -112,13 +112,15 @@ def _rewards(rewards: Floats, weighted: Floats) -> dict[str, float]:
     return said
 
 
-def telling(rewards: Floats, weighted: Floats) -> dict[str, Any]:
-    """Return how rewards (T, B) are spread, and how the components (T, B, C) that have a weight go together.
+def telling(log: ActionLog, weighted: Floats, gamma: float) -> dict[str, Any]:
+    """Return how the rewards of a roll-out are spread, and how the components (T, B, C) that have a weight go together.
 
     Returns:
         ``histogram``: counts between ``edges``; ``components``: their names; ``correlation``: of each with each and,
-        last, with the reward, NaN where one does not vary.
+        last, with the reward, NaN where one does not vary; ``to_go``: mean of each component's and, last, of the whole
+        reward from a step to the end of its episode or of the roll-out, discounted by ``gamma``.
     """
+    rewards, ended = log.rewards, log.ended
     used = [number for number in range(len(COMPONENTS)) if np.abs(weighted[..., number]).max() > 0.0]
     counts, edges = np.histogram(rewards, bins=BINS)
     columns = np.stack([*(weighted[..., number].ravel() for number in used), rewards.ravel()])
@@ -129,4 +131,8 @@ def telling(rewards: Floats, weighted: Floats) -> dict[str, Any]:
         "edges": edges.tolist(),
         "components": [COMPONENTS[number] for number in used],
         "correlation": np.atleast_2d(correlation).tolist(),
+        "to_go": [
+            *reward_to_go(weighted[..., used], ended, gamma).mean(axis=(0, 1)).tolist(),
+            float(reward_to_go(rewards, ended, gamma).mean()),
+        ],
     }

@@ -185,10 +185,11 @@ def _correlation(told: dict[str, Any]) -> Markup | None:
     if len(names) < 3:
         return None
     body = []
-    for name, row in zip(names, told["correlation"], strict=True):
+    for name, row, to_go in zip(names, told["correlation"], told["to_go"], strict=True):
         cells = [heat(value, value or 0.0, number(value)) for value in row]
-        body.append(tag("tr", tag("th", name, scope="row"), *cells))
-    head = [th("Correlation"), *(th(name) for name in names)]
+        goes = tag("td", typeset(number(to_go, 4)), data_to_go=name, data_exact=repr(to_go))
+        body.append(tag("tr", tag("th", name, scope="row"), *cells, goes))
+    head = [th("Correlation"), *(th(name) for name in names), th("Reward to go", title="Mean, discounted.")]
     return table(head, body, class_="heat", id_="correlation")
 
 
