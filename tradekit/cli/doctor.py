@@ -125,6 +125,7 @@ def _desk() -> Desk:
 
 def _desk_checks(desk: Desk) -> Iterator[Check]:
     from tradekit.desk.folder import make_folder
+    from tradekit.desk.gate import read_thresholds
     from tradekit.desk.loader import load_file, strategy_names
     from tradekit.desk.specs import read_backtest, read_stress
     from tradekit.learn.bundle import read_bundle
@@ -137,6 +138,7 @@ def _desk_checks(desk: Desk) -> Iterator[Check]:
     readers: list[tuple[Path, str, Callable[[Path], object]]] = [
         (desk.backtests, "stress*.toml", read_stress),
         (desk.backtests, "walk_forward*.toml", read_backtest),
+        (desk.backtests, "gate.toml", read_thresholds),
         (desk.paper, "*.toml", SessionSpec.from_toml),
         (desk.policies, "*/recipe.toml", Recipe.load),
         (desk.policies, "*/bundle", read_bundle),
