@@ -168,7 +168,7 @@ class SymbolAgent:
         look_all(self._kernel, state.memory, owns, features, tradable, usable, raw, mask)
         chosen, probabilities = self._decide_by(raw, mask)
         if not np.isfinite(probabilities).all():
-            raise StrategyError(f"{self.name}: probabilities that are not finite; train it again, or take an older bundle")
+            raise StrategyError(f"{self.name}: probabilities that are not finite; train it again or take an older one")
         executed, reason, shares = np.empty_like(chosen), np.empty_like(chosen), np.empty(len(chosen))
         act_all(self._kernel, state.memory, owns, chosen, mask, tradable, usable, executed, reason, shares)
         state.steps.append(np.array([chosen, executed, reason, mask.sum(axis=1)], np.int8))

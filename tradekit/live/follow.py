@@ -18,7 +18,7 @@ from tradekit.live.outbox import Intent, signed
 from tradekit.live.times import parse_utc, utc_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from tradekit.live.broker import Account, Broker, BrokerOrder
     from tradekit.live.journal import Batch, Event, Journal
@@ -154,17 +154,15 @@ class Follower:
         self._open[intent.client_order_id] = Following(intent, order_id, submitted_at)
         self._order_ids.add(order_id)
 
-    def restore(self, events: Iterable[Event], model: Model) -> None:
-        """Learn from the events of one bar what filled."""
-        self._fall_due(model)
-        for event in events:
-            key = event.body.get("client_order_id", "")
-            if event.kind in ("event", "fill"):
-                self._take(key, Decimal(event.body["filled_shares"]))
-            if event.kind == "fill":
-                self._drop(key)
+    def restore(self, event: Event) -> None:
+        """Learn from an event of the journal what filled."""
+        key = event.body.get("client_order_id", "")
+        if event.kind in ("event", "fill"):
+            self._take(key, Decimal(event.body["filled_shares"]))
+        if event.kind == "fill":
+            self._drop(key)
 
-    def _fall_due(self, model: Model) -> None:
+    def fall_due(self, model: Model) -> None:
         """Set every order that was to fill in the newest bar beside what the model says of it."""
         fills = {fill.symbol: fill for fill in model.fills}
         for one in self._open.values():
@@ -195,7 +193,7 @@ class Follower:
             BrokerUncertain: no answer.
             BrokerError: the broker forgot an order, or took back a fill.
         """
-        self._fall_due(model)
+        self.fall_due(model)
         account, orders, faults = self._agree()
         with self._journal.batch() as batch:
             for key, order in orders.items():

@@ -237,9 +237,13 @@ class Session:
         if "reconciliation" not in kinds:
             self._reconcile(fills)
         elif self._outbox:
-            self._follower.restore(events, self._model(fills))
+            self._follower.fall_due(self._model(fills))
         if self._outbox:
-            self._limits.refused(self._outbox.restore(events))
+            refused = 0
+            for event in events:  # in their order: an order is acknowledged before it fills
+                refused += self._outbox.restore(event)
+                self._follower.restore(event)
+            self._limits.refused(refused)
         if "decision" in kinds:
             self._place_again(kinds["decision"], [Intent.of(e.body) for e in events if e.kind == "intent"])
         elif not self._is_last:

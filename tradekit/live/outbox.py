@@ -108,21 +108,18 @@ class Outbox:
         """Intents of which it is not known whether they arrived."""
         return [intent for _, intent in self._unknown.values()]
 
-    def restore(self, events: Iterable[Event]) -> int:
-        """Learn from the events of one bar which intents may have arrived; return how many were refused."""
-        refused = 0
-        for event in events:
-            body = event.body
-            if event.kind == "intent":
-                intent = Intent.of(body)
-                self._unknown[intent.client_order_id] = (event.bar, intent)
-            elif event.kind == "ack":
-                _, intent = self._unknown.pop(body["client_order_id"])
-                if body["status"] == "refused":
-                    refused += 1
-                else:
-                    self._follower.restore_order(intent, body["order_id"], body["submitted_at"])
-        return refused
+    def restore(self, event: Event) -> bool:
+        """Learn from an event of the journal which intents may have arrived; return whether one was refused."""
+        body = event.body
+        if event.kind == "intent":
+            intent = Intent.of(body)
+            self._unknown[intent.client_order_id] = (event.bar, intent)
+        elif event.kind == "ack":
+            _, intent = self._unknown.pop(body["client_order_id"])
+            if body["status"] == "refused":
+                return True
+            self._follower.restore_order(intent, body["order_id"], body["submitted_at"])
+        return False
 
     def send(self, bar: str, intents: Iterable[Intent], *, whatever: bool = False) -> int:
         """Send intents that are in the journal; return how many were refused.
