@@ -56,9 +56,10 @@ def across_seeds(strategies: Sequence[dict[str, Any]], best_baseline: str | None
     beside = _table([[row["sharpe"] for row in windows[best_baseline]]]) if best_baseline in windows else None
     found = []
     for one in strategies:
-        if len(one["seeds"]) < 2:
+        rows = one.get("seeds", [])  # runs of an earlier version have none
+        if len(rows) < 2:
             continue
-        scores = _table([row["windows"] for row in one["seeds"]])
+        scores = _table([row["windows"] for row in rows])
         known = ~np.isnan(scores).any(axis=0)
         told = {"strategy": one["name"], "seeds": len(scores), "windows": int(known.sum()), "baseline": None}
         found.append(told | _bounds("sharpe", interquartile_interval(scores[:, known])))

@@ -52,7 +52,9 @@ def speaks_for(stressed: Summary, summary: Summary, name: str) -> bool:
         return False
     if summary["data"]["hash"] != stressed["data"]["hash"] or any(summary[key] != stressed[key] for key in SAME):
         return False
-    return mine["file_hash"] is not None and all(mine[key] == theirs[key] for key in ("file_hash", "bundle_hash"))
+    return mine["file_hash"] is not None and all(
+        mine.get(key) == theirs.get(key) for key in ("file_hash", "bundle_hash")
+    )
 
 
 def _entry(summary: Summary, name: str | None) -> dict[str, Any] | None:
