@@ -12,7 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from tradekit import __version__
-from tradekit.cli import COMMANDS, INTERRUPTED, cli, main
+from tradekit.cli import COMMANDS, cli, main
+from tradekit.cli.console import INTERRUPTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.live.conftest import Open
+    from tradekit.live.hours import Moment
     from tradekit.live.journal import Batch
 
 FORK = multiprocessing.get_context("fork")
@@ -88,7 +89,7 @@ def advance_point(nth: int) -> Callable[[], None]:
     def arm() -> None:
         advance, count = Replay.advance, [0]
 
-        def killing(self: Replay, to: int, between: Callable[[], None]) -> Any:
+        def killing(self: Replay, to: int, between: Callable[[], None] = lambda: None) -> Moment:
             answer = advance(self, to, between)
             count[0] += 1
             if count[0] == nth:
@@ -165,7 +166,7 @@ def test_killed_together_with_its_exchange(point: str, undisturbed: list[Any], t
 
 
 def without_sending(events: list[Any]) -> list[Any]:
-    """Leave out ``sent``, since an intent may have been sent before unknown to the session, and early looks at fills."""
+    """Leave out ``sent``, since an intent may have been sent before unnoticed, and early looks at fills."""
     return [event for event in events if event[0] not in ("sent", "event")]
 
 
