@@ -90,7 +90,8 @@ def test_help_answers_and_shows_the_example(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name, one in ALL.items() if not isinstance(one, click.Group)])
 def test_what_prints_a_result_prints_json(name: str) -> None:
     options = {text for option in ALL[name].params for text in option.opts}
-    assert ("--json" in options) == (name != "tradekit exchange")
+    acts = ("tradekit exchange", "tradekit paper stop", "tradekit paper kill")
+    assert ("--json" in options) == (name not in acts)
 
 
 def test_version(tradekit: Callable[..., Answer]) -> None:
