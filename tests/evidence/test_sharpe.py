@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy import stats
+from skfolio.measures import probabilistic_sharpe_ratio
 
 from bench.returns import series
 from tradekit.evidence import sharpe as sr
@@ -144,6 +145,13 @@ def test_long_run_variance_by_hand_and_of_a_known_process() -> None:
         found.append(long_run_variance(values).variance)
     assert np.mean(found) == pytest.approx(3.0, rel=0.05)
     assert math.isnan(long_run_variance(np.array([1.0])).variance)
+
+
+def test_skfolio(fat_tailed: Floats) -> None:
+    per_bar, moments = sr.bar_sharpe(fat_tailed), (sr.skewness(fat_tailed), sr.kurtosis(fat_tailed))
+    ours = sr.probability_above(per_bar, independent(per_bar, *moments, len(fat_tailed)), 0.02)
+    # They take the bias out of skewness and kurtosis.
+    assert ours == pytest.approx(probabilistic_sharpe_ratio(fat_tailed, 0.02), abs=1e-3)
 
 
 def test_scipy_moments(fat_tailed: Floats) -> None:
