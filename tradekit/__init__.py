@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from tradekit.market.execution import ExecutionModel
     from tradekit.market.panel import Panel
     from tradekit.market.sources import load_panel
-
-__version__ = "0.1.0"
+    from tradekit.version import __version__
 
 __all__ = [
     "CostModel",
@@ -49,6 +48,7 @@ _HOME = {
     "Panel": "tradekit.market.panel",
     "PolicyStrategy": "tradekit.learn.policy",
     "TradekitError": "tradekit.errors",
+    "__version__": "tradekit.version",
     "audit": "tradekit.engine.audit",
     "load_panel": "tradekit.market.sources",
     "simulate": "tradekit.engine.simulate",

@@ -202,7 +202,7 @@ def versions() -> dict[str, str]:
     """Return the versions of tradekit and of the libraries that numbers depend on most."""
     from importlib.metadata import version
 
-    from tradekit import __version__
+    from tradekit.version import __version__
 
     return {"tradekit": __version__, "numpy": version("numpy"), "numba": version("numba")}
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from tradekit import __version__
 from tradekit.learn.actions import NAMES
 from tradekit.learn.observations import names
 from tradekit.market.panel import FIELDS
+from tradekit.version import __version__
 
 if TYPE_CHECKING:
     from tradekit.learn.recipe import Recipe
