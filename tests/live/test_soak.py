@@ -26,7 +26,7 @@ from tradekit.live.spec import ExchangeSpec, SessionSpec
 from tradekit.market.sources import load_panel
 
 if TYPE_CHECKING:
-    from tradekit.live.loop import Snapshot
+    from tradekit.live.links import Snapshot
 
 FORK = multiprocessing.get_context("fork")
 DAYS, BARS_A_DAY = 20, 7

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from tradekit.live.loop import Snapshot
+    from tradekit.live.links import Snapshot
     from tradekit.live.spec import SessionSpec
 
 MOST_POSITIONS, MOST_EVENTS = 20, 6

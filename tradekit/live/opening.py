@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tradekit.live.broker import Broker
     from tradekit.live.hours import Moment
     from tradekit.live.journal import Journal
-    from tradekit.live.loop import Links, Ticker
+    from tradekit.live.links import Links, Ticker
     from tradekit.live.spec import SessionSpec
     from tradekit.live.tape import Contract, LivePanel
 

@@ -16,7 +16,8 @@ from tradekit.live.alpaca import AlpacaBars, AlpacaBroker
 from tradekit.live.exchange import Exchange, ExchangeServer, Settings
 from tradekit.live.hours import MarketClock, Timetable, bars_per_session, first_bar
 from tradekit.live.journal import Journal, read_events
-from tradekit.live.loop import Links, Session
+from tradekit.live.links import Links
+from tradekit.live.loop import Session
 from tradekit.live.patience import PatientBroker, Persistence
 from tradekit.live.replay import Replay
 from tradekit.live.report import session_report
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
     from tradekit.engine.strategy import AnyStrategy
     from tradekit.live.broker import Broker
-    from tradekit.live.loop import Snapshot
+    from tradekit.live.links import Snapshot
     from tradekit.live.spec import SessionSpec
     from tradekit.market.panel import Floats, Panel
 
