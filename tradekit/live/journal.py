@@ -175,6 +175,8 @@ def read_events(path: Path, connection: sqlite3.Connection | None = None) -> lis
             except sqlite3.DatabaseError as error:
                 raise _damaged(path, error) from error
     version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if not version and not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+        return []  # its writer has only just created it
     if version != VERSION:
         raise SessionError(
             f"{path}: a journal of version {version}, not {VERSION}; finish it with the tradekit that wrote it"
