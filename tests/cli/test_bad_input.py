@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -101,6 +103,12 @@ def test_one_symbol_works(tradekit: Callable[..., Answer], desk: Path) -> None:
         (("data", "info", "smaple"), "did you mean sample?"),
         (("backtest", "--strategies", "momentun"), "no strategy 'momentun' in"),
         (("backtest", "--strategies", ","), "strategies is empty; name at least one"),
+        (("backtest", "--strategies", "momentum,momentum"), "strategies has 'momentum' twice; name each once"),
+        (("backtest", "--walk-forward", "--seeds", "1,x"), "'1,x' is not a list of different whole numbers"),
+        (("backtest", "--walk-forward", "--out", "tradekit.toml"), "tradekit.toml exists already; name another folder"),
+        (("backtest", "--walk-forward", "--out", "tradekit.toml/run"), "tradekit.toml is a file; give another folder"),
+        (("stress", "--out", "tradekit.toml/run"), "tradekit.toml is a file; give another folder"),
+        (("stress", "--seeds", "1,2"), "a stress test takes one seed"),
         (("backtest", "--costs", "realistc"), "no cost preset or file 'realistc'; did you mean realistic?"),
         (("backtest", "--cash", "0"), "cash is 0.0; give dollars above 0"),
         (("backtest", "--cash", "nan"), "cash is nan; give dollars above 0"),
@@ -223,3 +231,96 @@ def test_an_unknown_key_of_a_scenario_names_file_table_and_mend(tradekit: Callab
     answer = tradekit("stress", "--spec", "worse.toml", cwd=desk)
     assert answer.status == 2
     assert answer.error == "worse.toml: [[scenarios]] 1: unknown scenario setting 'sed'; did you mean seed?"
+
+
+def test_an_unknown_key_of_a_spec_names_the_file(tradekit: Callable[..., Answer], desk: Path) -> None:
+    spec = desk / "backtests" / "mine.toml"
+    for text, message in (
+        (
+            '[data]\nsource = "prices.csv"\n[windows]\ntrain_session = 5\n',
+            r"\[windows\]: .*did you mean train_sessions",
+        ),
+        (
+            '[data]\nsource = "prices.csv"\n[windows]\nrefit = "often"\n',
+            "refit is 'often'; choose frozen or each or warm",
+        ),
+        ('strategys = ["momentum"]\n[data]\nsource = "prices.csv"\n', "did you mean strategies"),
+    ):
+        spec.write_text(text)
+        answer = tradekit("backtest", "--walk-forward", "--spec", "backtests/mine.toml", cwd=desk)
+        assert answer.status == 2
+        assert answer.error.startswith("backtests/mine.toml")
+        assert re.search(message, answer.error), answer.error
+
+
+def test_a_window_longer_than_the_data(tradekit: Callable[..., Answer], desk: Path) -> None:
+    spec = desk / "backtests" / "mine.toml"
+    spec.write_text('[data]\nsource = "prices.csv"\n[windows]\ntrain_sessions = 5000\n')
+    answer = tradekit("backtest", "--walk-forward", "--spec", spec, cwd=desk)
+    assert (answer.status, answer.out) == (2, "")
+    assert re.search(r"500 sessions cannot hold 5000 to train on and one to test; .*lower train_sessions", answer.error)
+    assert list((desk / "backtests" / "results").glob("[!.]*")) == []
+
+
+FALLS = """
+import numpy as np
+class Falls:
+    name, lookback = "falls", 1
+    def fit(self, train):
+        if str(train.timestamps[0])[:10] > "2020-03-20" and str(train.timestamps[0])[:10] < "2020-05-01":
+            raise ValueError("no such column")
+        return self
+    def weights(self, panel):
+        return np.full(panel.close.shape, {weight})
+strategy = Falls()
+"""
+
+
+def test_one_that_raises_in_one_window_is_named_and_the_rest_is_written(
+    tradekit: Callable[..., Answer], desk: Path
+) -> None:
+    (desk / "strategies" / "falls.py").write_text(FALLS.format(weight=0.1))
+    answer = tradekit("backtest", "--walk-forward", "--strategies", "falls,buy_and_hold", "--json", cwd=desk)
+    assert answer.status == 1
+    assert answer.error == "falls failed in 1 of 5 windows: ValueError: no such column"
+    falls, held = answer.json["strategies"][:2]
+    assert [one["failure"] for one in falls["windows"]].count(None) == 4
+    assert held["metrics"]["total_return"] is not None
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [("np.inf", "is infinite"), ("0.9", r"add up to 1\.8000 of equity"), ("[0.1, 0.1, 0.1]", "could not broadcast")],
+)
+def test_nonsense_leaves_its_strategy_out_and_the_rest_is_written(
+    tradekit: Callable[..., Answer], desk: Path, weight: str, message: str
+) -> None:
+    (desk / "strategies" / "falls.py").write_text(FALLS.replace("2020-03-20", "2029-01-01").format(weight=weight))
+    for mode in (("--walk-forward",), ("--data", "prices.csv")):
+        answer = tradekit("backtest", *mode, "--strategies", "falls,buy_and_hold", "--json", cwd=desk)
+        assert answer.status == 1
+        assert re.search(message, answer.error), answer.error
+        names = {one["name"]: one["skipped"] for one in answer.json["strategies"]}
+        assert re.search(message, str(names["falls"]))
+        assert names["buy_and_hold"] is None
+
+
+def test_other_data_says_what_it_sets_aside(tradekit: Callable[..., Answer], desk: Path) -> None:
+    prices(desk / "other.csv", 900)
+    answer = tradekit("backtest", "--walk-forward", "--strategies", "buy_and_hold", "--data", "other.csv", cwd=desk)
+    assert answer.status == 0
+    assert "note: --data is not the spec's, whose windows of 250/60 sessions" in answer.err
+
+
+def test_no_space_for_what_is_kept_or_written_leaves_nothing_half_done(
+    desk: Path,
+) -> None:
+    command = (
+        f"ulimit -f 8; exec {sys.executable} -m tradekit backtest --walk-forward --strategies buy_and_hold --fresh"
+    )
+    done = subprocess.run(["bash", "-c", command], cwd=desk, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    line = done.stderr.splitlines()[-1]
+    assert re.match(r"error: .*(free some space|file too large)", line, re.IGNORECASE), line
+    assert "Traceback" not in done.stderr
+    assert list((desk / "backtests" / "results").glob("*/manifest.json")) == []

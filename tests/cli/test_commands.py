@@ -140,7 +140,7 @@ class TestBacktest:
         assert answer.json == summary | {"folder": "run", "report": "run/report.html"}
         assert [one["name"] for one in summary["strategies"]] == ["buy_and_hold", "sma_cross", "perfect_foresight"]
         assert all(one["audit"]["passed"] for one in summary["strategies"][:2])
-        assert "backtest: 0/2 buy_and_hold" in answer.err
+        assert "backtest: 0/12 buy_and_hold, window 1 of 5" in answer.err
 
     def test_options_reach_the_models(self, tradekit: Callable[..., Answer], desk: Path) -> None:
         options = ("--costs", "alpaca_low", "--cost-shock", 2, "--latency-bars", 1, "--cash", 5000, "--symbols", "BBB")
@@ -350,7 +350,8 @@ def test_progress_goes_to_standard_error_only(process: Callable[..., Answer], de
     answer = process("backtest", "--walk-forward", *FEW, "--json", cwd=desk)
     assert answer.status == 0
     assert np.isfinite(answer.json["strategies"][0]["metrics"]["sharpe"])
-    assert answer.err.splitlines() == ["backtest: 0/2 buy_and_hold", "backtest: 1/2 sma_cross"]
+    assert answer.err.splitlines()[0] == "backtest: 0/12 buy_and_hold, window 1 of 5"
+    assert all(line.startswith("backtest: ") for line in answer.err.splitlines())
 
 
 @pytest.mark.slow

@@ -74,7 +74,7 @@ def parse(group: click.Group, words: list[str]) -> None:
     context = group.make_context("tradekit", list(words))
     _, command, rest = group.resolve_command(context, [*context._protected_args, *context.args])
     assert command is not None
-    if isinstance(command, click.Group):
+    if isinstance(command, click.Group) and (rest or not command.invoke_without_command):
         parse(command, rest)
     else:
         command.make_context(command.name, rest, parent=context)

@@ -51,7 +51,11 @@ def command(context: click.Context, every: bool, as_json: bool) -> None:
         print_rich(listed(rows, counts))
 
 
-@command.command("compare", short_help="Figures of several runs side by side.")
+@command.command(
+    "compare",
+    short_help="Figures of several runs side by side.",
+    epilog=examples("tradekit runs compare 12 14", "tradekit runs compare 12 14 --figure max_drawdown"),
+)
 @click.argument("which", nargs=-1, required=True, metavar="RUN RUN...")
 @click.option("--figure", default="sharpe", metavar="NAME", help="Which figure; default: sharpe.")
 @json_option
@@ -77,7 +81,9 @@ def compare(which: tuple[str, ...], figure: str, as_json: bool) -> None:
     print_rich(compared(rows, figure), "", *differences(rows))
 
 
-@command.command("open", short_help="Say where a run's report is.")
+@command.command(
+    "open", short_help="Say where a run's report is, and show it.", epilog=examples("tradekit runs open 14")
+)
 @click.argument("run")
 @json_option
 def open_(run: str, as_json: bool) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from tradekit.desk.folder import find_desk
-from tradekit.desk.specs import BacktestSpec, DataSpec, read_costs
+from tradekit.desk.specs import BacktestSpec, DataSpec, demand_once, read_costs
 from tradekit.errors import ConfigError, suggest
 from tradekit.market.costs import PRESETS, CostModel
 
@@ -106,4 +106,5 @@ def _names(text: str | None, what: str) -> tuple[str, ...] | None:
     names = tuple(part.strip() for part in text.split(",") if part.strip())
     if not names:
         raise ConfigError(f"{what} is empty; name at least one, as A,B, or leave it out")
+    demand_once(names, what)
     return names

@@ -16,7 +16,7 @@ from tradekit.market.costs import CostModel
 from tradekit.market.execution import ExecutionModel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
     from typing import TypeVar
 
@@ -153,7 +153,15 @@ def _demand_dates(settings: dict[str, Any]) -> None:
 def _texts(value: Any, name: str) -> tuple[str, ...]:
     if not (isinstance(value, list) and value and all(isinstance(item, str) and item for item in value)):
         raise ConfigError(f'{name} is {value!r}; write a list of names, as ["A", "B"]')
+    demand_once(value, name)
     return tuple(value)
+
+
+def demand_once(names: Sequence[str], what: str) -> None:
+    """Raise ConfigError when a name stands twice in a list."""
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"{what} has {name!r} twice; name each once")
 
 
 def _dollars(value: Any) -> float:

@@ -94,7 +94,7 @@ class StrategyRun:
     def failures(self) -> tuple[str, ...]:
         """What went wrong, in words: the whole strategy, or single windows of it."""
         if self.failed:
-            return (f"{self.name}: {self.skipped}",)
+            return (f"{self.name}: {str(self.skipped).removeprefix(f'{self.name}: ')}",)
         lost = [one for one in self.windows if one.failure is not None]
         if not lost:
             return ()
