@@ -53,7 +53,8 @@ def bars_of(data: DataSpec, desk: Desk) -> Panel:
         DataError: the source cannot be found or used.
     """
     actions = None if data.actions is None else _found(data.actions, desk)
-    return load_panel(_found(data.source, desk), data.symbols, data.start, data.end, data.benchmark, actions)
+    side = [replace(one, file=_found(one.file, desk)) for one in data.side]
+    return load_panel(_found(data.source, desk), data.symbols, data.start, data.end, data.benchmark, actions, side)
 
 
 def _found(path: str, desk: Desk) -> str:

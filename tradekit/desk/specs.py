@@ -14,6 +14,7 @@ from tradekit.engine.windows import Windowing
 from tradekit.errors import ConfigError, suggest
 from tradekit.market.costs import CostModel
 from tradekit.market.execution import ExecutionModel
+from tradekit.market.side_series import SideSeries, side_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DataSpec:
-    """Which bars to read: the arguments of ``load_panel``."""
+    """Which bars to read, and what beside them: the arguments of ``load_panel``."""
 
     source: str
     symbols: tuple[str, ...] | None = None
@@ -33,6 +34,7 @@ class DataSpec:
     end: str | None = None
     benchmark: str | None = None
     actions: str | None = None
+    side: tuple[SideSeries, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -129,8 +131,10 @@ def _data(settings: dict[str, Any]) -> DataSpec:
     values = dict(settings)
     if "symbols" in values:
         values["symbols"] = _texts(values["symbols"], "symbols")
+    if "side" in values:
+        values["side"] = side_of(values["side"])
     for name, value in values.items():
-        if name != "symbols" and not (isinstance(value, str) and value):
+        if name not in ("symbols", "side") and not (isinstance(value, str) and value):
             raise ConfigError(f"{name} is {value!r}; write it as text in quotes")
     _demand_dates(values)
     return DataSpec(**values)

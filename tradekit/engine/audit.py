@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from tradekit.engine.copies import fresh
-from tradekit.engine.futures import COLUMNS, futures
+from tradekit.engine.futures import columns_of, futures
 from tradekit.engine.simulate import simulate
 from tradekit.engine.strategy import (
     AnyStrategy,
@@ -238,7 +238,7 @@ class _Audit:
 
     def _column(self, panel: Panel, base: Floats, cut: int, begin: int, row: int) -> str:
         """Return the column whose future alone moves the decision in ``row`` or an earlier one."""
-        for column in COLUMNS:
+        for column in columns_of(panel):
             for future in futures(panel, cut, (column,)):
                 alone = self._moved(future, base, cut, begin)
                 if alone is not None and alone[0] <= row:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tradekit.market.features import SIDE
 from tradekit.market.panel import FIELDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from numpy.typing import NDArray
@@ -24,8 +25,13 @@ COLUMNS = (*FIELDS, "benchmark_returns", "spread_multiple", "tradable", "timesta
 _WIDER = 0.05
 
 
-def futures(panel: Panel, cut: int, columns: tuple[str, ...] = COLUMNS) -> Iterator[Panel]:
-    """Yield copies of ``panel`` whose bars after row ``cut`` differ in ``columns``.
+def columns_of(panel: Panel) -> tuple[str, ...]:
+    """Return what can be changed of ``panel``: ``COLUMNS``, and each of its side series as ``side:NAME``."""
+    return (*COLUMNS, *(f"{SIDE}{name}" for name in panel.side))
+
+
+def futures(panel: Panel, cut: int, columns: tuple[str, ...] | None = None) -> Iterator[Panel]:
+    """Yield copies of ``panel`` whose bars after row ``cut`` differ in ``columns``, by default in all.
 
     In the first all numbers are three times as high, in the second as low, so that every comparison of a bar with a
     later one turns out the same way for all symbols. In the third each number is multiplied by noise of its own, so
@@ -33,6 +39,7 @@ def futures(panel: Panel, cut: int, columns: tuple[str, ...] = COLUMNS) -> Itera
     traded, and time goes on three days later; not every strategy can read it.
     """
     later, noise = np.arange(len(panel)) > cut, np.random.default_rng(cut)
+    columns = columns_of(panel) if columns is None else columns
     if set(columns) - {"tradable", "timestamps"}:
         for factor in (3.0, 1.0 / 3.0):
             yield replace(panel, **_scaled(panel, later, columns, factor))
@@ -47,6 +54,7 @@ def _scaled(panel: Panel, later: Later, columns: tuple[str, ...], factor: float)
         for name in FIELDS
         if name in columns and name in panel.columns
     }
+    changed |= _series(panel, later, columns, lambda values: values * factor + np.log(factor))
     return changed | _sides(panel, later, columns, np.full(len(panel), np.log(factor) / 10))
 
 
@@ -67,11 +75,29 @@ def _noisy(panel: Panel, later: Later, columns: tuple[str, ...], noise: np.rando
     changed: dict[str, Any] = {
         name: np.where(later[:, None], rows, getattr(panel, name)) for name, rows in drawn.items()
     }
-    return changed | _sides(panel, later, columns, noise.normal(0.0, 0.05, len(panel)))
+    changed |= _sides(panel, later, columns, noise.normal(0.0, 0.05, len(panel)))
+    return changed | _series(
+        panel, later, columns, lambda values: values + noise.normal(0.0, _spread(values), values.shape)
+    )
+
+
+def _series(panel: Panel, later: Later, columns: tuple[str, ...], change: Callable[[Floats], Floats]) -> dict[str, Any]:
+    """Return the side series, those in ``columns`` after ``change``; they may be 0, negative and NaN."""
+    side = dict(panel.side)
+    for name, values in panel.side.items():
+        if f"{SIDE}{name}" in columns:
+            side[name] = np.where(later if values.ndim == 1 else later[:, None], change(values), values)
+    return {"side": side}
+
+
+def _spread(values: Floats) -> float:
+    """Return how far values lie apart, 1 where they do not."""
+    known = values[np.isfinite(values)]
+    return float(known.std()) or 1.0 if len(known) else 1.0
 
 
 def _sides(panel: Panel, later: Later, columns: tuple[str, ...], shift: Floats) -> dict[str, Any]:
-    """Return the changed series that have one number a bar."""
+    """Return the changed columns that have one number a bar."""
     changed: dict[str, Any] = {}
     if "benchmark_returns" in columns:
         changed["benchmark_returns"] = np.where(later, panel.benchmark_returns + shift, panel.benchmark_returns)

@@ -79,6 +79,7 @@ def save_ledger(ledger: Ledger, folder: str | Path) -> str:
         "source": panel.source,
         "benchmark_name": panel.benchmark_name,
         "columns": sorted(panel.columns),
+        "side": {name: values.ndim for name, values in panel.side.items()},
     }
     bars = pa.table(dict(_columns(ledger))).replace_schema_metadata({_KEY: json.dumps(about)})
     orders = pa.table({name: np.ascontiguousarray(ledger.orders[name]) for name in ORDER.names or ()})
@@ -105,6 +106,11 @@ def _columns(ledger: Ledger) -> Iterator[tuple[str, NDArray[Any]]]:
         yield "spread_multiple", panel.spread_multiple
     arrays = {name: getattr(panel, name) for name in FIELDS if name in panel.columns}
     arrays["tradable"] = panel.tradable
+    for name, values in panel.side.items():
+        if values.ndim == 1:
+            yield f"side {name}", values
+        else:
+            arrays[f"side {name}"] = values
     if ledger.sleeve_equity is not None:
         arrays["sleeve"] = ledger.sleeve_equity
     for name, array in arrays.items():
@@ -144,6 +150,9 @@ def _assembled(bars: pa.Table, orders: pa.Table, extras: pa.Table, about: dict[s
     def field(name: str) -> NDArray[Any]:
         return matrix(name, len(symbols)) if name in about["columns"] else absent(length, len(symbols))
 
+    def series(name: str, dimensions: int) -> NDArray[Any]:
+        return bars[name].to_numpy().copy() if dimensions == 1 else matrix(name, len(symbols))
+
     panel = Panel(
         timestamps=bars["timestamp"].to_numpy().copy(),
         symbols=symbols,
@@ -160,6 +169,7 @@ def _assembled(bars: pa.Table, orders: pa.Table, extras: pa.Table, about: dict[s
         frequency=about["frequency"],
         source=about["source"],
         spread_multiple=bars["spread_multiple"].to_numpy().copy() if "spread_multiple" in bars.column_names else None,
+        side={name: series(f"side {name}", dimensions) for name, dimensions in about.get("side", {}).items()},
     )
     table = np.zeros(orders.num_rows, ORDER)
     for name in ORDER.names or ():
@@ -244,9 +254,18 @@ def _differences(left: Ledger, right: Ledger, bars: int, tolerance: float) -> It
         one, other = getattr(left.panel, name)[:bars], getattr(right.panel, name)[:bars]
         yield _unlike(name, one, other, 0.0, left.symbols)
     yield _unlike("spread_multiple", _wide(left.panel)[:bars], _wide(right.panel)[:bars], 0.0)
+    for name in sorted({*left.panel.side} & {*right.panel.side}):
+        yield _unlike_series(name, left, right, bars)
     yield _unlike_orders(left, right, bars, tolerance)
     yield _unlike("cash", left.cash[:bars], right.cash[:bars], tolerance)
     yield _unlike("equity", left.equity[:bars], right.equity[:bars], tolerance)
+
+
+def _unlike_series(name: str, left: Ledger, right: Ledger, bars: int) -> _Found | None:
+    one, other = left.panel.side[name], right.panel.side[name]
+    if one.ndim != other.ndim:  # one of all symbols against one of each
+        one, other = (np.broadcast_to(each.reshape(len(each), -1), left.panel.close.shape) for each in (one, other))
+    return _unlike(f"side series {name}", one[:bars], other[:bars], 0.0, left.symbols if one.ndim == 2 else ())
 
 
 def _wide(panel: Panel) -> NDArray[np.float64]:

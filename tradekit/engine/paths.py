@@ -143,8 +143,8 @@ def simulated(model: Garch, taken: Rows) -> tuple[Floats, Floats]:
 def _path(panel: Panel, span: Span, rows: Rows, steps: Floats, stretch: Floats | float = 1.0) -> Panel:
     """Return the bars up to ``span.first`` and then one for each of ``rows`` (M,), with ``steps`` (M, N + 1).
 
-    Steps are log returns. A bar takes volume, halts, holes and its shape from the row it was drawn from; time goes on
-    as it did.
+    Steps are log returns. A bar takes volume, halts, holes, side series and its shape from the row it was drawn from;
+    time goes on as it did.
     """
     kept, new = slice(0, span.first + 1), slice(span.first + 1, span.first + 1 + len(rows))
     known = np.argmax(~np.isnan(panel.close), axis=0)
@@ -164,7 +164,8 @@ def _path(panel: Panel, span: Span, rows: Rows, steps: Floats, stretch: Floats |
     benchmark = np.concatenate([panel.benchmark_returns[kept], np.expm1(steps[:, -1])])
     if panel.benchmark_name == "equal_weight":
         benchmark = equal_weight_returns(joined["close"])
-    return replace(panel[: new.stop], benchmark_returns=benchmark, **joined)
+    side = panel.each_side(lambda values: np.concatenate([values[kept], values[rows]]))
+    return replace(panel[: new.stop], benchmark_returns=benchmark, side=side, **joined)
 
 
 MAKERS: dict[str, Callable[[Panel, Span, int, Scenario], Iterator[Panel]]] = {

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tradekit.market.features import SIDE
 from tradekit.market.panel import FIELDS, Panel, absent
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ class Past:
         self._about = {name: getattr(panel, name) for name in ("benchmark_name", "frequency", "source")}
         self._names = (*_ALWAYS, *(name for name in FIELDS if name in panel.columns))
         self._buffers = {name: getattr(panel, name)[:0].copy() for name in self._names}
+        self._buffers |= {f"{SIDE}{name}": values[:0].copy() for name, values in panel.side.items()}
+        self.side = tuple(panel.side)
         self.bars = 0
         self.reveal(panel, bars)
 
@@ -39,10 +42,10 @@ class Past:
         if bars > len(self._buffers["mark"]):
             self._grow(bars)
         fresh = slice(self.bars, bars)
-        for name in self._names:
-            buffer = self._buffers[name]
+        for name, buffer in self._buffers.items():
+            known = panel.series(name.removeprefix(SIDE)) if name.startswith(SIDE) else getattr(panel, name)
             buffer.setflags(write=True)
-            buffer[fresh] = getattr(panel, name)[fresh]
+            buffer[fresh] = known[fresh]
             buffer.setflags(write=False)
         self.bars = bars
 
@@ -63,7 +66,8 @@ class Past:
         """Return the rows ``first <= t < bars`` as a panel."""
         names = (*FIELDS, "tradable", "timestamps", "close_time", "benchmark_returns")
         cut = {name: self.rows(name, bars)[first:] for name in names}
-        return Panel(symbols=self.symbols, columns=self.columns, **self._about, **cut)
+        side = {name: self.rows(f"{SIDE}{name}", bars)[first:] for name in self.side}
+        return Panel(symbols=self.symbols, columns=self.columns, **self._about, **cut, side=side)
 
 
 class View:
@@ -131,6 +135,17 @@ class View:
         """(N,) whether each symbol traded in the newest bar."""
         flags: Bools = self._past.rows("tradable", self.bar + 1)[-1]
         return flags
+
+    def series(self, name: str) -> Floats:
+        """Return a side series, (bar + 1,) or (bar + 1, N).
+
+        Raises:
+            DataError: the bars come with none of that name.
+        """
+        if name not in self._past.side:
+            return self.panel.series(name)  # it says what there is
+        values: Floats = self._past.rows(f"{SIDE}{name}", self.bar + 1)
+        return values
 
     def features(self, spec: FeatureSpec) -> Floats:
         """Return (N, F) features of the newest bar, each a function of its last ``spec.lookback`` bars only."""

@@ -21,6 +21,7 @@ from tradekit.learn.entropy import Entropy
 from tradekit.learn.rewards import Reward
 from tradekit.market.costs import CostModel
 from tradekit.market.execution import ExecutionModel
+from tradekit.market.side_series import SideSeries, side_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +36,9 @@ class DataChoice:
         end: date of the last bar of training and validation, for this source; None: by ``train_fraction``.
         train_fraction: share of the bars, from the first, for training and validation of any other data.
         validation_fraction: share of those, the last ones, that only choose among checkpoints.
-        features: names of features or of sets; ``auto`` is ``ohlcv``, or ``close`` where the data has less.
+        features: names of features or of sets, ``side:NAME`` for a side series; ``auto`` is ``ohlcv``, or ``close``
+            where the data has less.
+        side: series to put beside the bars, whichever bars they are.
     """
 
     source: str = "sample"
@@ -43,11 +46,13 @@ class DataChoice:
     train_fraction: float = 0.6
     validation_fraction: float = 0.2
     features: tuple[str, ...] = ("auto",)
+    side: tuple[SideSeries, ...] = ()
 
     def __post_init__(self) -> None:
         chosen: Any = self.features
         object.__setattr__(self, "features", (chosen,) if isinstance(chosen, str) else chosen)
         _tuple_of(self, "features")
+        object.__setattr__(self, "side", side_of(self.side))
         demand_text("source", self.source)
         for name in self.features:
             demand_text("a name in features", name)

@@ -29,6 +29,9 @@ KERNEL_VERSION = 1
 # Bars that truncated averages see. 127 steps of Wilder's 14 leave a weight of 1e-4, of a span of 26 less.
 MEMORY = 128
 
+SIDE = "side:"
+"""Begins the name of a feature that is a side series of the panel."""
+
 
 @dataclass(frozen=True)
 class Feature:
@@ -59,7 +62,30 @@ class Feature:
 
 
 def _argument(panel: Panel, name: str) -> Any:
+    if name.startswith(SIDE):
+        values = panel.series(name.removeprefix(SIDE))
+        return values[:, None] if values.ndim == 1 else values
     return panel.benchmark_returns[:, None] if name == "benchmark_returns" else getattr(panel, name)
+
+
+def feature(name: str) -> Feature:
+    """Return the feature of a name of ``FEATURES``, or of ``side:NAME``, a side series of the panel as it is.
+
+    Raises:
+        ConfigError: there is no such feature.
+    """
+    if name.startswith(SIDE) and len(name) > len(SIDE):
+        return Feature(
+            as_it_is, (name,), (), 1, f"newest {name.removeprefix(SIDE)} that was published by the bar's close"
+        )
+    if name not in FEATURES:
+        raise ConfigError(f"unknown feature {name!r}; {suggest(name, {*FEATURES, *SETS, f'{SIDE}NAME'})}")
+    return FEATURES[name]
+
+
+def as_it_is(values: Floats) -> Floats:
+    """Return a side series unchanged: (T, 1) or (T, N), NaN where nothing was published yet."""
+    return values
 
 
 _CLOSE, _BAR, _BENCHMARK = ("close",), ("high", "low", "close"), ("benchmark_returns",)
@@ -142,7 +168,8 @@ class FeatureSpec:
     """An ordered choice of features.
 
     Attributes:
-        names: F keys of ``FEATURES``, the order of the last axis of ``compute``.
+        names: F keys of ``FEATURES``, or ``side:NAME`` for a side series of the panel, in the order of the last axis of
+            ``compute``.
 
     Raises:
         ConfigError: a name is unknown or comes twice, or there is none.
@@ -159,8 +186,7 @@ class FeatureSpec:
         if not self.names:
             raise ConfigError(f"no features; choose a set ({', '.join(SETS)}) or names of features")
         for name in self.names:
-            if name not in FEATURES:
-                raise ConfigError(f"unknown feature {name!r}; {suggest(name, {*FEATURES, *SETS})}")
+            feature(name)
             if self.names.count(name) > 1:
                 raise ConfigError(f"feature {name} is listed twice; list it once")
 
@@ -176,25 +202,32 @@ class FeatureSpec:
     @property
     def lookback(self) -> int:
         """Bars, the newest included, that a row of ``compute`` depends on: load this many to have one complete row."""
-        return max(FEATURES[name].lookback for name in self.names)
+        return max(feature(name).lookback for name in self.names)
 
     @property
     def requires(self) -> tuple[str, ...]:
         """The panel columns needed, in the order open, high, low, close, volume."""
-        needed = {column for name in self.names for column in FEATURES[name].columns}
+        needed = {column for name in self.names for column in feature(name).columns}
         return tuple(column for column in FIELDS if column in needed)
+
+    @property
+    def side(self) -> tuple[str, ...]:
+        """The side series of the panel that are needed."""
+        return tuple(name.removeprefix(SIDE) for name in self.names if name.startswith(SIDE))
 
     @cached_property
     def content_hash(self) -> str:
         """SHA-256 over names, kernels, inputs, parameters and lookbacks: the meaning of the columns."""
-        chosen = [(name, FEATURES[name]) for name in self.names]
+        chosen = [(name, feature(name)) for name in self.names]
         rows = [[name, item.kernel.__name__, item.inputs, item.parameters, item.lookback] for name, item in chosen]
         return hashlib.sha256(json.dumps([KERNEL_VERSION, rows]).encode()).hexdigest()
 
     def check(self, panel: Panel) -> None:
-        """Raise DataError when the panel lacks a column, naming the feature that needs it."""
+        """Raise DataError when the panel lacks a column or a side series, naming what needs it."""
         for name in self.names:
-            panel.require(FEATURES[name].columns, f"feature {name}")
+            panel.require(feature(name).columns, f"feature {name}")
+        for name in self.side:
+            panel.series(name)
 
     def compute(self, panel: Panel) -> Floats:
         """Return the features of every bar, (T, N, F) float64, C-contiguous and read-only.
@@ -203,15 +236,15 @@ class FeatureSpec:
         ``lookback - 1`` rows and wherever a value that it reads is NaN.
 
         Raises:
-            DataError: the panel lacks a column that a feature needs.
+            DataError: the panel lacks a column or a side series that a feature needs.
         """
         self.check(panel)
         out = np.empty((*panel.close.shape, len(self.names)))
         for index, name in enumerate(self.names):
-            out[:, :, index] = FEATURES[name].compute(panel)
+            out[:, :, index] = feature(name).compute(panel)
         out.setflags(write=False)
         return out
 
     def describe(self) -> list[tuple[str, int, str]]:
         """Return a row (name, lookback in bars, formula) for each feature."""
-        return [(name, FEATURES[name].lookback, FEATURES[name].formula) for name in self.names]
+        return [(name, feature(name).lookback, feature(name).formula) for name in self.names]

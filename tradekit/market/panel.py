@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, time
 from functools import cached_property
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from tradekit.errors import DataError, suggest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -24,6 +25,7 @@ Times = NDArray[np.datetime64]
 SESSIONS_PER_YEAR = 252
 _NEW_YORK = ZoneInfo("America/New_York")
 FIELDS = ("open", "high", "low", "close", "volume")
+_SIDE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
 def absent(bars: int, symbols: int) -> Floats:
@@ -50,10 +52,12 @@ class Panel:
         frequency: bar length, ``1D`` or as ``1h``, ``5m``.
         source: where the bars came from, as given to ``load_panel``.
         spread_multiple: (T,) how many times the cost model's spread fills in each bar pay, >= 0; None: once.
+        side: series beside the bars by name, such as a volatility index or a news score: (T,) where all symbols share
+            one, (T, N) where each has its own; what was known at the close of each bar, NaN before anything was.
 
     Raises:
-        DataError: shapes disagree, timestamps are not strictly increasing, a price is not positive, or a multiple of
-            the spread is negative or not finite.
+        DataError: shapes disagree, timestamps are not strictly increasing, a price is not positive, a multiple of
+            the spread is negative or not finite, or a side series is not called by letters, digits and _.
     """
 
     timestamps: Times
@@ -71,6 +75,7 @@ class Panel:
     frequency: str = "1D"
     source: str = "memory"
     spread_multiple: Floats | None = None
+    side: Mapping[str, Floats] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         shape = (len(self.timestamps), len(self.symbols))
@@ -92,6 +97,16 @@ class Panel:
             getattr(self, name).setflags(write=False)
         if self.spread_multiple is not None:
             self._check_spread(self.spread_multiple)
+        for name, values in self.side.items():
+            self._check_side(name, values)
+
+    def _check_side(self, name: str, values: Floats) -> None:
+        if not _SIDE_NAME.fullmatch(name):
+            raise DataError(f"{self.source}: side series {name!r}; name it by a letter, then letters, digits and _")
+        if values.shape not in ((len(self),), self.close.shape):
+            fitting = f"({len(self)},) or {self.close.shape}"
+            raise DataError(f"{self.source}: side series {name} has shape {values.shape}, expected {fitting}")
+        values.setflags(write=False)
 
     def _check_spread(self, multiple: Floats) -> None:
         if multiple.shape != (len(self),) or not (np.isfinite(multiple) & (multiple >= 0.0)).all():
@@ -113,13 +128,37 @@ class Panel:
             close_time=self.close_time[rows],
             benchmark_returns=self.benchmark_returns[rows],
             spread_multiple=None if self.spread_multiple is None else self.spread_multiple[rows],
+            side=self.each_side(lambda values: values[rows]),
             **cut,
         )
 
     def detached(self) -> Panel:
         """Return the same bars in memory of their own: what a slice is cut from stays out of reach."""
         names = (*sorted(self.columns), "tradable", "timestamps", "close_time", "benchmark_returns")
-        return replace(self, **{name: getattr(self, name).copy() for name in names})
+        own: dict[str, Any] = {name: getattr(self, name).copy() for name in names}
+        return replace(self, **own, side=self.each_side(np.copy))
+
+    def each_side(self, change: Callable[[Floats], Floats]) -> dict[str, Floats]:
+        """Return the side series after ``change``, for a panel that is made of this one."""
+        return {name: change(values) for name, values in self.side.items()}
+
+    def with_side(self, name: str, values: Floats) -> Panel:
+        """Return the panel with one more side series, or another one of that name; (T,) or (T, N), as in ``side``.
+
+        The values are taken as they are: row t has to be known at the close of bar t. ``market.side`` joins dated ones.
+        """
+        return replace(self, side={**self.side, name: np.asarray(values, np.float64)})
+
+    def series(self, name: str) -> Floats:
+        """Return a side series, (T,) or (T, N).
+
+        Raises:
+            DataError: the panel has none of that name.
+        """
+        if name not in self.side:
+            known = f"; {suggest(name, self.side)}" if self.side else ""
+            raise DataError(f"{self.source}: no side series {name}{known}; give its file under side in [data]")
+        return self.side[name]
 
     @property
     def span(self) -> str:
@@ -173,6 +212,9 @@ class Panel:
                 digest.update(name.encode() + np.ascontiguousarray(getattr(self, name)).tobytes())
         if self.spread_multiple is not None:
             digest.update(b"spread_multiple" + np.ascontiguousarray(self.spread_multiple).tobytes())
+        for name in sorted(self.side):
+            digest.update(f"side {name} {self.side[name].shape}".encode())
+            digest.update(np.ascontiguousarray(self.side[name]).tobytes())
         return digest.hexdigest()
 
     def select(self, symbols: Sequence[str]) -> Panel:
@@ -188,7 +230,8 @@ class Panel:
         cut: dict[str, Any] = {
             name: np.ascontiguousarray(getattr(self, name)[:, take]) for name in (*FIELDS, "tradable")
         }
-        return replace(self, symbols=tuple(symbols), **cut)
+        side = self.each_side(lambda values: values if values.ndim == 1 else np.ascontiguousarray(values[:, take]))
+        return replace(self, symbols=tuple(symbols), side=side, **cut)
 
     def between(self, start: str | None = None, end: str | None = None) -> Panel:
         """Return the bars from ``start`` to ``end``, both dates inclusive.

@@ -135,7 +135,8 @@ def _close_early(panel: Panel, benchmark: Floats | None, day: np.datetime64) -> 
     cut: dict[str, Any] = {name: getattr(panel, name)[keep] for name in (*FIELDS, "tradable")}
     times = {name: getattr(panel, name)[keep] for name in ("timestamps", "close_time", "benchmark_returns")}
     wide = panel.spread_multiple if panel.spread_multiple is None else panel.spread_multiple[keep]
-    panel = replace(panel, **times, **cut, spread_multiple=wide)
+    side = panel.each_side(lambda values: values[keep])
+    panel = replace(panel, **times, **cut, spread_multiple=wide, side=side)
     return panel, benchmark if benchmark is None else benchmark[keep]
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tradekit.errors import DataError, suggest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from tradekit.market.actions import Actions
     from tradekit.market.panel import Panel
+    from tradekit.market.side_series import SideSeries
     from tradekit.market.sources.assemble import Universe
 
 SOURCES = ("sample", "synthetic:planted", "synthetic:noise", "yahoo:SYMBOLS", "alpaca:SYMBOLS")
@@ -26,6 +27,7 @@ def load_panel(
     end: str | None = None,
     benchmark: str | None = None,
     actions: Actions | str | os.PathLike[str] | None = None,
+    side: Sequence[SideSeries | Mapping[str, Any]] = (),
 ) -> Panel:
     """Return the bars of ``source`` as a panel, checked and never filled in.
 
@@ -41,8 +43,11 @@ def load_panel(
             the index of the sample, SPY where the data has it, else the mean return of the symbols.
         actions: splits and dividends to apply to raw prices, or a file that holds them (timestamp, symbol, split,
             dividend).
+        side: series to put beside the bars, joined as of their dates and never on their own day; as ``SideSeries``, or
+            as tables of its fields.
 
     Raises:
+        ConfigError: an entry of ``side`` cannot be read.
         DataError: the source cannot be found or used; the message names the file, the row and the mend. Raw prices,
             which step by a split, are refused.
     """
@@ -56,7 +61,14 @@ def load_panel(
     if len(panel) < 2:
         raise DataError(f"{name}: one bar only ({panel.span}); trading needs two, so widen start/end")
     refuse_raw(universe, panel)
-    return panel
+    return _with_side(panel, side) if side else panel
+
+
+def _with_side(panel: Panel, side: Sequence[SideSeries | Mapping[str, Any]]) -> Panel:
+    from tradekit.market.side_series import side_of
+    from tradekit.market.sources.series import attach
+
+    return attach(panel, side_of(side))
 
 
 def _actions(given: Actions | str | os.PathLike[str]) -> Actions:

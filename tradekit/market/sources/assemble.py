@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -76,7 +76,7 @@ class Universe:
         """
         seconds = self._bar_seconds()
         times: Times = np.unique(np.concatenate([item.times for item in self.bars]))
-        arrays = {name: self._column(name, times) for name in FIELDS}
+        arrays: dict[str, Any] = {name: self._column(name, times) for name in FIELDS}
         whole = Panel(
             timestamps=times,
             symbols=tuple(item.symbol for item in self.bars),

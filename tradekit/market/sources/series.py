@@ -1,4 +1,4 @@
-"""Reads side series (an index, a rate, a score by symbol) from parquet or csv into arrays for ``market.side``."""
+"""Reads side series (an index, a rate, a score by symbol) from parquet or csv and puts them beside a panel's bars."""
 
 from __future__ import annotations
 
@@ -8,15 +8,38 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tradekit.errors import DataError, suggest
+from tradekit.market.side import join_as_of, join_by_symbol
 from tradekit.market.sources.layouts import SYMBOL_NAMES, TIME_NAMES, plain
 from tradekit.market.sources.raw import numbers_of, read_frame, read_times
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from tradekit.market.panel import Floats, Times
+    from tradekit.market.panel import Floats, Panel, Times
+    from tradekit.market.side_series import SideSeries
+
+
+def attach(panel: Panel, side: Sequence[SideSeries]) -> Panel:
+    """Return the panel with the series beside its bars, each joined as of its dates.
+
+    Raises:
+        DataError: a file cannot be read, or does not fit the bars; the message names it.
+    """
+    for one in side:
+        dates, values, symbols = read_series(one.file, one.column)
+        lag, age = one.lag_sessions, one.max_age_sessions
+        try:
+            if symbols is None:
+                joined = join_as_of(panel, dates, values, lag, age)
+            else:
+                joined = join_by_symbol(panel, symbols, dates, values, lag, age)
+        except DataError as error:
+            raise DataError(f"{one.file}: {error}") from error
+        panel = panel.with_side(one.name, joined)
+    return panel
 
 
 def read_series(path: str | os.PathLike[str], column: str) -> tuple[Times, Floats, NDArray[np.str_] | None]:
