@@ -78,6 +78,9 @@ def test_how_bars_are_cut_is_a_parameter_of_what_learns_only(desk: Desk) -> None
     file.write_text(FILE.format(folder=str(desk.root / "lib"), kind="supervised"))
     learns = load_strategy("one", desk)
     assert len({candidate(learns, "code", cut, ()) for cut in cuts}) == 3
+    # How policies are trained, and whether positions are carried, is none of its parameters.
+    others = [Windowing(100, 50, carry="flatten"), Windowing(100, 50, refit="warm")]
+    assert {candidate(learns, "code", cut, ()) for cut in others} == {candidate(learns, "code", cuts[0], ())}
     assert candidate(learns, "code", None, (1, 2)) == candidate(learns, "code", None, ())  # it draws nothing
 
 

@@ -78,7 +78,8 @@ def publish(outcome: Outcome, place: Path, as_json: bool) -> None:
             **identities([one.strategy for one in outcome.loaded], outcome.seeds),
         )
         summary = read_summary(folder)
-        outcome.recording.finish(folder.resolve(), {one["name"]: figures(one) for one in summary["strategies"]})
+        judged = [one for one in summary["strategies"] if one["kind"] != "ceiling"]
+        outcome.recording.finish(folder.resolve(), {one["name"]: figures(one) for one in judged})
     if as_json:
         print_json(summary | {"folder": str(folder), "report": str(folder / PAGE)})
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from tradekit.compute import hash_of
@@ -144,9 +144,11 @@ def candidate(one: LoadedStrategy, identity: str, windowing: Windowing | None, s
     trained = windowing is not None and windowing.refit != "frozen" and hasattr(one.strategy, "refit")
     if bundle is not None and not trained:
         return str(bundle.digest)
-    learns = trained or _kind(one) not in WINDOWLESS
-    drawn = tuple(seeds) if getattr(one.strategy, "seed", None) is not None else ()
-    return hash_of(identity, repr(windowing) if learns else None, repr(drawn))
+    drawn = repr(tuple(seeds)) if getattr(one.strategy, "seed", None) is not None else None
+    if windowing is None or (_kind(one) in WINDOWLESS and not trained):
+        return hash_of(identity, None, drawn)
+    learnt_from = replace(windowing, carry="carry", refit=windowing.refit if trained else "frozen")
+    return hash_of(identity, repr(learnt_from), drawn)
 
 
 def costs_hash(costs: CostModel, execution: ExecutionModel) -> str:
