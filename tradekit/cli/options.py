@@ -80,7 +80,7 @@ strategies_option = click.option(
 )
 
 
-def _seeds(_: click.Context, __: click.Parameter, text: str | None) -> tuple[int, ...]:
+def seeds_of(_: click.Context, __: click.Parameter, text: str | None) -> tuple[int, ...]:
     """Return the numbers of ``1,2,3``."""
     if text is None:
         return ()
@@ -105,7 +105,7 @@ def work_options(command: Command) -> Command:
             help="Processes; all processors when left out. Numbers do not depend on it.",
         ),
         click.option(
-            "--seeds", callback=_seeds, metavar="1,2,3", help="Run every strategy that draws under each of these."
+            "--seeds", callback=seeds_of, metavar="1,2,3", help="Run every strategy that draws under each of these."
         ),
     ):
         command = option(command)

@@ -10,18 +10,21 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tradekit.cli.console import print_json
-from tradekit.cli.options import SOURCE, actions_option, examples, json_option
+from tradekit.cli.options import SOURCE, actions_option, examples, json_option, seeds_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
 
     from tradekit.desk.folder import Desk
+    from tradekit.learn.bundle import Bundle
     from tradekit.learn.recipe import Recipe
     from tradekit.learn.train import TrainResult
+    from tradekit.market.panel import Panel
 
 # What describes a new run, and so cannot be said of one that is gone on with.
 _OF_A_NEW_RUN = (
+    "recipe",
     "data",
     "symbols",
     "start",
@@ -31,6 +34,8 @@ _OF_A_NEW_RUN = (
     "episodes",
     "iterations",
     "seed",
+    "seeds",
+    "validate",
     "tensorboard",
     "mlflow",
 )
@@ -40,7 +45,10 @@ _OF_A_NEW_RUN = (
     "train",
     short_help="Train a policy by its recipe.",
     epilog=examples(
-        "tradekit train", "tradekit train symbol_ppo --data prices/ --timesteps 300000", "tradekit train --resume"
+        "tradekit train",
+        "tradekit train symbol_ppo --data prices/ --timesteps 300000",
+        "tradekit train --seeds 42,1337,9001 --validate",
+        "tradekit train --resume",
     ),
 )
 @click.argument("name", required=False)
@@ -55,6 +63,25 @@ _OF_A_NEW_RUN = (
 @click.option("--episodes", type=click.IntRange(min=1), metavar="N", help="As many steps as N whole episodes have.")
 @click.option("--iterations", type=click.IntRange(min=1), metavar="N", help="As many steps as N updates take.")
 @click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Seed, instead of the recipe's.")
+@click.option("--seeds", callback=seeds_of, metavar="1,2,3", help="Train under each of these, side by side.")
+@click.option(
+    "--validate",
+    is_flag=True,
+    help="Hold every seed to the health gates and say whether they converged; seeds 42, 1337, 9001 unless given.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Processes for several seeds, one thread each; all processors when left out. Numbers do not depend on it.",
+)
+@click.option("--ray", metavar="ADDRESS", help="Spread several seeds over this Ray cluster, or local, instead.")
+@click.option(
+    "--recipe",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Another recipe than recipe.toml, such as recipe.tuned.toml; a name is looked for in the policy's folder.",
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -76,26 +103,120 @@ def command(name: str | None, out: Path | None, as_json: bool, **given: Any) -> 
     Ctrl+C finishes the update, saves a checkpoint and ends; a second one ends at once. --resume goes on from the last
     checkpoint, and the run ends with the weights that it would have had without the interruption.
 
+    With --seeds the recipe is trained under each, and of the usable policies the best by validation gets its bundle in
+    place; with --validate only if every seed passes every health gate: entropy, trades, refusals, repeats, validation
+    Sharpe above -0.1. What was measured across the seeds, gate by gate, stands in the summary.json above their folders.
+
     Exit status: 0 trained, and the bundle is in place; 1 the policy is not usable (it does not trade, its numbers are
-    not finite, or a guard halted the run) and its bundle is not put in place; 2 the recipe, the data or a folder cannot
-    be used, the disk is full, or training diverged; 130 interrupted.
+    not finite, or a guard halted the run; with --validate, a seed missed a gate) and its bundle is not put in place; 2
+    the recipe, the data or a folder cannot be used, the disk is full, or training diverged; 130 interrupted.
     """
-    from tradekit.cli.training_view import view
     from tradekit.desk.folder import find_desk
-    from tradekit.report.training import write_training_report
 
     if given["verbose"] and given["quiet"]:
         raise click.UsageError("--verbose and --quiet exclude each other")
+    if given["validate"] and not given["seeds"]:
+        from tradekit.learn.seeds import VALIDATED_SEEDS
+
+        given["seeds"] = VALIDATED_SEEDS
+    if given["seeds"] and given["seed"] is not None:
+        raise click.UsageError("--seed is one and --seeds and --validate are several; leave --seed out")
     desk = find_desk()
     name = name or only_policy(desk)
     how = "quiet" if given.pop("quiet") else "lines"
     how = "verbose" if given.pop("verbose") else how
-    with view(f"train {name}", how) as progress, interruptible(progress.say) as stop:
-        made = (_resume if given.pop("resume") else _train)(desk, name, out, progress, stop, given)
-    report = write_training_report(made.run_folder)
-    _print(name, made, report, as_json=as_json)
-    if not made.healthy:
+    several = bool(given["seeds"])
+    if given["resume"]:
+        _refuse_new(given)
+        several = _holds_seeds(desk, name, out)
+    healthy = (_several if several else _one)(desk, name, out, how, given, as_json=as_json)
+    if not healthy:
         raise click.exceptions.Exit(1)
+
+
+def _one(desk: Desk, name: str, out: Path | None, how: str, given: dict[str, Any], *, as_json: bool) -> bool:
+    """Train or go on with one run, print what became of it, and return whether its policy is usable."""
+    from tradekit.cli.training_view import view
+    from tradekit.learn.bundle import read_bundle
+    from tradekit.report.training import write_training_report
+
+    with view(f"train {name}", how) as progress, interruptible(progress.say) as stop:
+        made = (_resume if given["resume"] else _train)(desk, name, out, progress, stop, given)
+    report = write_training_report(made.run_folder)
+    bundle = read_bundle(made.run_folder / "bundle")
+    remember(desk, name, bundle, made.run_folder, made.metrics, healthy=made.healthy, note=made.verdict)
+    _print(name, made, report, as_json=as_json)
+    return made.healthy
+
+
+def _several(desk: Desk, name: str, out: Path | None, how: str, given: dict[str, Any], *, as_json: bool) -> bool:
+    """Train or go on with several seeds, print what became of them, and return whether they are healthy."""
+    from tradekit.cli.many_view import many
+    from tradekit.cli.train_seeds import print_seeds
+    from tradekit.desk.work import processors
+    from tradekit.learn.bundle import read_bundle
+    from tradekit.learn.run import begun, check_bars, unfinished
+    from tradekit.learn.seeds import resume_seeds, train_seeds
+    from tradekit.learn.train import RUNS
+    from tradekit.market.sources import load_panel
+    from tradekit.report.training import write_training_report
+
+    home = desk.policies / name
+    where = {"workers": given["workers"] or processors(), "ray": given["ray"]}
+    with many(f"train {name}", how) as watched, interruptible(watched.say) as stop:
+        if given["resume"]:
+            folder = unfinished(home / RUNS) if out is None else out
+            recipe, loaded_from = begun(folder)
+            panel = load_panel(**loaded_from)
+            check_bars(folder, panel)
+            made = resume_seeds(home, folder, panel, recipe, promote=out is None, watched=watched, stop=stop, **where)
+        else:
+            recipe, panel, loaded_from = prepared(desk, name, given)
+            made = train_seeds(
+                name,
+                desk.root,
+                panel,
+                recipe,
+                given["seeds"],
+                validate=given["validate"],
+                out=out,
+                loaded_from=loaded_from,
+                watched=watched,
+                stop=stop,
+                **where,
+            )
+    for run in made.runs:
+        if run.metrics:
+            write_training_report(run.folder)
+    judged = made.best or max((run for run in made.runs if run.metrics), key=lambda run: run.rank, default=None)
+    if judged is not None:  # seeds of one recipe are one trial: of the policy that somebody would take
+        bundle, told = read_bundle(judged.folder / "bundle"), made.summary["verdict"]
+        remember(desk, name, bundle, made.folder, judged.metrics, healthy=made.healthy, note=told)
+    print_seeds(name, made, home, as_json=as_json)
+    return made.healthy
+
+
+def remember(
+    desk: Desk, name: str, bundle: Bundle, folder: Path, metrics: dict[str, Any], *, healthy: bool, note: str
+) -> None:
+    """Enter a training that has ended into the desk's registry."""
+    from tradekit.cli import COMMAND_LINE
+    from tradekit.desk.recording import remember_training
+
+    told = {key: value for key, value in metrics.items() if isinstance(value, int | float) and key != "sharpe"}
+    remember_training(
+        desk,
+        command=click.get_current_context().find_root().meta[COMMAND_LINE],
+        policy=name,
+        digest=bundle.digest,
+        data=bundle.data["hash"],
+        symbols=bundle.data["symbols"],
+        folder=folder.resolve(),
+        metrics=told,
+        versions=bundle.manifest["versions"],
+        healthy=healthy,
+        note=note,
+    )
 
 
 def only_policy(desk: Desk) -> str:
@@ -134,21 +255,43 @@ def interruptible(say: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def _train(desk: Desk, name: str, out: Path | None, progress: Any, stop: Any, given: dict[str, Any]) -> TrainResult:
+def prepared(desk: Desk, name: str, given: dict[str, Any]) -> tuple[Recipe, Panel, dict[str, Any]]:
+    """Return recipe and bars as the options say, and what ``load_panel`` was given for the bars.
+
+    Raises:
+        ConfigError: the recipe cannot be used.
+        DataError: the bars cannot be.
+    """
+    from dataclasses import asdict, replace
+
     from tradekit.learn.recipe import Recipe
-    from tradekit.learn.train import RECIPE, train_policy
+    from tradekit.learn.train import RECIPE
     from tradekit.market.sources import load_panel
 
-    recipe = _changed(Recipe.load(desk.policies / name / RECIPE), given)
+    file: Path = desk.policies / name / (given["recipe"] or RECIPE)
+    if given["recipe"] and not file.exists():
+        file = given["recipe"].absolute()
+    recipe = _changed(Recipe.load(file), given)
+    recipe = recipe if file.parent == desk.policies / name else replace(recipe, name=name)
     names = {"symbols": given["symbols"], "start": given["start"], "actions": given["actions"]}
-    loaded_from = {"source": given["data"] or recipe.data.source, **names}
+    side = [asdict(one) for one in recipe.data.side]
+    loaded_from = {"source": given["data"] or recipe.data.source, **names, "side": side}
+    panel = load_panel(**loaded_from)
+    if given["end"] is not None:
+        recipe = replace(recipe, data=replace(recipe.data, source=panel.source, end=given["end"]))
+    return recipe, panel, loaded_from
+
+
+def _train(desk: Desk, name: str, out: Path | None, progress: Any, stop: Any, given: dict[str, Any]) -> TrainResult:
+    from tradekit.learn.train import train_policy
+
+    recipe, panel, loaded_from = prepared(desk, name, given)
     return train_policy(
         name,
         desk.root,
-        load_panel(**loaded_from),
+        panel,
         recipe=recipe,
         seed=given["seed"],
-        end=given["end"],
         out=out,
         loaded_from=loaded_from,
         progress=progress,
@@ -156,12 +299,24 @@ def _train(desk: Desk, name: str, out: Path | None, progress: Any, stop: Any, gi
     )
 
 
-def _resume(desk: Desk, name: str, out: Path | None, progress: Any, stop: Any, given: dict[str, Any]) -> TrainResult:
-    from tradekit.learn.train import resume_policy
-
+def _refuse_new(given: dict[str, Any]) -> None:
+    """Refuse what describes a new run beside --resume."""
     too_much = [f"--{key}" for key in _OF_A_NEW_RUN if given[key]]
     if too_much:
         raise click.UsageError(f"--resume goes on with a run as it began; leave {', '.join(too_much)} out")
+
+
+def _holds_seeds(desk: Desk, name: str, out: Path | None) -> bool:
+    from tradekit.learn.run import unfinished
+    from tradekit.learn.seeds import holds_seeds
+    from tradekit.learn.train import RUNS
+
+    return holds_seeds(unfinished(desk.policies / name / RUNS) if out is None else out)
+
+
+def _resume(desk: Desk, name: str, out: Path | None, progress: Any, stop: Any, given: dict[str, Any]) -> TrainResult:
+    from tradekit.learn.train import resume_policy
+
     return resume_policy(name, desk.root, out, progress=progress, stop=stop)
 
 

@@ -140,6 +140,15 @@ def write_summary(folder: Path, recipe: Recipe, said: Mapping[str, Any]) -> None
     _write(folder / SUMMARY, {"name": recipe.name, "seed": recipe.seed, **plain(said), "recipe": recipe.to_dict()})
 
 
+def write_plan(file: Path, said: Mapping[str, Any]) -> None:
+    """Write what a folder of several runs is to hold.
+
+    Raises:
+        DeskError: it cannot be written.
+    """
+    _write(file, said)
+
+
 def plain(value: Any) -> Any:
     """Return ``value`` with None for every number that JSON cannot hold."""
     if isinstance(value, dict):

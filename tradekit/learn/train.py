@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -30,6 +30,7 @@ from tradekit.learn.run import (
 from tradekit.learn.slices import Split, feature_spec, split_bars
 from tradekit.learn.task import Task
 from tradekit.learn.telemetry import LOW_ENTROPY, verdict
+from tradekit.learn.trades import trades_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -77,7 +78,7 @@ def train_policy(
     seed: int | None = None,
     end: str | None = None,
     out: Path | None = None,
-    loaded_from: Mapping[str, str | None] | None = None,
+    loaded_from: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> TrainResult:
@@ -109,8 +110,8 @@ def train_policy(
     if panel is None:
         from tradekit.market.sources import load_panel
 
-        panel = load_panel(recipe.data.source)
-        loaded_from = {"source": recipe.data.source}
+        loaded_from = {"source": recipe.data.source, "side": [asdict(one) for one in recipe.data.side]}
+        panel = load_panel(**loaded_from)
     if end is not None:
         recipe = replace(recipe, data=replace(recipe.data, source=panel.source, end=end))
     split_bars(recipe, panel, feature_spec(recipe, panel))  # refuse before a folder is made
@@ -320,6 +321,7 @@ def _metrics(outcome: Outcome, best: Judgement) -> dict[str, Any]:
         "validation_sharpe": best.sharpe,
         "validation_total_return": best.ledger.total_return,
         "validation_cost": best.ledger.total_cost,
+        **trades_of(best.ledger).to_dict(),
         **best.statistics.to_dict(),
         "alarms": [one["said"] for one in outcome.alarms.values()],
     }
