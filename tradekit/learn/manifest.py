@@ -44,6 +44,7 @@ def manifest_of(recipe: Recipe, task: Task, split: Split, metrics: dict[str, Any
             "hash": panel.content_hash,
             "frequency": panel.frequency,
             "columns": [column for column in FIELDS if column in panel.columns],
+            "side": sorted(panel.side),
             "benchmark": panel.benchmark_name,
             "fill_at": recipe.execution.fills_at(panel),
         },

@@ -13,6 +13,7 @@ from tradekit.learn.agent import SymbolAgent
 from tradekit.learn.bundle import WEIGHTS, read_bundle
 from tradekit.learn.recipe import Recipe
 from tradekit.market.features import FEATURES
+from tradekit.market.features import feature as feature_of
 
 if TYPE_CHECKING:
     import os
@@ -104,6 +105,12 @@ class PolicyStrategy(SymbolAgent):
                 f"{self.name} was trained on {data['frequency']} bars with fills at the {trained}, "
                 f"and {panel.source} has {panel.frequency} bars with fills at the {given}; {mend}"
             )
+        lacking = [name for name in self.features.side if name not in panel.side]
+        if lacking:
+            raise BundleError(
+                f"{self.name} sees the side series {', '.join(lacking)}, which {panel.source} comes without; "
+                "give each under side in [data], with the lag that it was trained with"
+            )
         try:
             self.features.check(panel)
         except DataError as error:
@@ -113,7 +120,7 @@ class PolicyStrategy(SymbolAgent):
     def _demand_benchmark(self, panel: Panel, mend: str) -> None:
         """A feature of the benchmark is another feature when the benchmark is another one."""
         trained = self.bundle.data["benchmark"]
-        feature = next((name for name in self.features.names if "benchmark_returns" in FEATURES[name].inputs), None)
+        feature = next((name for name in self.features.names if "benchmark_returns" in feature_of(name).inputs), None)
         if feature is not None and panel.benchmark_name != trained:
             raise BundleError(
                 f"{self.name}: {feature} was trained with the benchmark {trained}, and {panel.source} has "

@@ -12,6 +12,7 @@ from tradekit.errors import SessionError, StrategyError, TradekitError
 from tradekit.live.follow import Opening
 from tradekit.live.shadow import sleeves_of
 from tradekit.live.tape import Tape, bar_text, from_json, to_json
+from tradekit.market.features import FeatureSpec
 
 if TYPE_CHECKING:
     from tradekit.engine.strategy import AnyStrategy
@@ -51,13 +52,15 @@ def first_look(spec: SessionSpec, strategy: AnyStrategy, contract: Contract, tic
     """Return the session's first bar and how many there will be.
 
     Raises:
-        SessionError: fewer than two bars are left, or the policy was trained on the first.
+        SessionError: fewer than two bars are left, the policy was trained on the first, or the strategy sees side
+            series, which bars of a session come without.
     """
     moment = ticker.moment()
     bars = min(spec.bars, moment.last - moment.bar + 1)
     if bars < 2:
         raise SessionError(f"{contract.source}: {bars} bar left to replay; a session needs at least two")
     _demand_unseen(strategy, moment, contract.is_daily)
+    _demand_no_side(strategy)
     return {"first_bar": moment.bar, "bars": bars, "first": bar_text(moment.timestamp, contract.is_daily)}
 
 
@@ -67,6 +70,15 @@ def _demand_unseen(strategy: AnyStrategy, moment: Moment, daily: bool) -> None:
         raise SessionError(
             f"{strategy.name} was trained on bars up to {seen}, and the session begins at "
             f"{bar_text(moment.timestamp, daily)}; choose later bars"
+        )
+
+
+def _demand_no_side(strategy: AnyStrategy) -> None:
+    features = getattr(strategy, "features", None)
+    if isinstance(features, FeatureSpec) and features.side:
+        raise SessionError(
+            f"{strategy.name} sees the side series {', '.join(features.side)}, and bars of a session come without; "
+            "choose a strategy that goes by its bars alone"
         )
 
 
