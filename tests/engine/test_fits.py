@@ -8,9 +8,13 @@ import pytest
 from tests.engine.test_walk_forward import Contrarian, Learner
 from tests.panels import BuyOnce, Table, random_panel
 from tradekit.compute import Store
+from tradekit.engine.fits import learner_of
 from tradekit.engine.ledger_io import content_hash
-from tradekit.engine.walk_forward import WalkForward, walk_forward
+from tradekit.engine.scenarios import Scenario
+from tradekit.engine.stress import stress
+from tradekit.engine.walk_forward import WalkForward, prepare, walk_forward
 from tradekit.engine.windows import Windowing
+from tradekit.market.execution import ExecutionModel
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -134,14 +138,22 @@ def test_frozen_leaves_it_as_it_is() -> None:
     assert len(run.ledger.orders) == 0
 
 
-def test_history_before_the_train_slice_is_handed_over_as_such() -> None:
-    from tradekit.engine.fits import Spread, prepare_all
-
+@pytest.mark.parametrize(("refit", "given"), [("each", [(57, 7)]), ("warm", [(50, 0), (57, 7)])])
+def test_history_before_the_train_slice_is_handed_over_as_such(refit: Any, given: list[tuple[int, int]]) -> None:
     panel = random_panel(130, 2)
-    windows = WINDOWS.cut(panel)
-    (prepared,) = prepare_all([Frozen()], panel, windows, Spread(), "each")
-    fitted: Any = prepared.fitted
-    assert [one.past for one in fitted] == [((50, 0),), ((57, 7),), ((57, 7),), ((57, 7),)]
+    windowing = Windowing(train_sessions=50, test_sessions=20, refit=refit)
+    prepared = prepare(learner_of(Frozen(), refit), panel, windowing.cut(panel), windowing, ExecutionModel())
+    second: Any = prepared.fitted[1]
+    assert list(second.past) == given
+
+
+@pytest.mark.parametrize("refit", ["each", "warm"])
+def test_a_stress_test_trains_as_the_walk_forward_does(refit: Any) -> None:
+    panel = random_panel(130, 2)
+    windowing = Windowing(train_sessions=50, test_sessions=20, refit=refit)
+    walked = walk_forward(Frozen(), panel, windowing).ledgers["policy"]
+    stressed = stress(Frozen(), panel, [Scenario("base", "base")], windowing).ledgers["policy"]
+    assert content_hash(walked) == content_hash(stressed)
 
 
 class FallsAt:

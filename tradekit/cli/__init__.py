@@ -1,7 +1,7 @@
 """The ``tradekit`` command.
 
-Exit status: 0 done, 1 a negative verdict (a strategy that uses the future, a check that failed), 2 unusable input,
-130 interrupted. Results go to standard output, progress and errors to standard error.
+Exit status: 0 done, 1 a negative verdict (a strategy that uses the future or raises, a check that failed), 2 unusable
+input, 130 interrupted. Results go to standard output, progress and errors to standard error.
 
 Nothing heavy is imported here: every command imports what it runs inside its callback.
 """
@@ -28,6 +28,7 @@ COMMANDS = (
     "init",
     "data",
     "train",
+    "tune",
     "backtest",
     "stress",
     "gate",

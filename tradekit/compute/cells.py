@@ -251,7 +251,7 @@ class _Queue:
             self._needs[cell.key] -= 1
             if not self._needs[cell.key]:
                 self._blocked -= 1
-                self.ready.append(cell)
+                self.ready.appendleft(cell)  # what was begun is finished first
 
     def demand_progress(self, running: int) -> None:
         """Raise ValueError when nothing runs and nothing can begin: cells that wait for each other."""

@@ -84,7 +84,7 @@ def fit_cells(
     chained = refit == "warm" and hasattr(strategy, "fit_window")
     cells: list[Cell] = []
     for k, window in enumerate(windows):
-        first = max(0, window.train_start - getattr(strategy, "history", 0))
+        first = _first(strategy, window)
         before = cells[-1].key if chained and cells else None
         parts = ("fit", identity, panel[first : window.train_stop].content_hash, window.train_start - first, before)
         key = hash_of(*parts, versions_hash()) if identity else f"fit {strategy.name} {tag} {k}"
@@ -93,7 +93,7 @@ def fit_cells(
                 key,
                 f"{strategy.name}{tag}, window {k + 1} of {len(windows)}",
                 _fit,
-                (strategy, first, window.train_start, window.train_stop),
+                (strategy, window),
                 after=() if before is None else (before,),
                 keep=identity is not None,
             )
@@ -101,13 +101,28 @@ def fit_cells(
     return cells
 
 
-def _fit(panel: Panel, strategy: Any, first: int, start: int, stop: int, before: tuple[Outcome, ...] = ()) -> Fitted:
-    """Fit on rows ``start <= t < stop``; a strategy that asks for ``history`` sees rows from ``first`` as such."""
+def _fit(panel: Panel, strategy: AnyStrategy, window: Window, before: tuple[Outcome, ...] = ()) -> Fitted:
+    previous = before[0].value if before and before[0].failure is None else None
+    return fit_in(panel, strategy, window, previous)
+
+
+def fit_in(panel: Panel, strategy: Any, window: Window, previous: Fitted | None = None) -> Fitted:
+    """Fit a copy of ``strategy`` in one window of ``panel``.
+
+    A strategy with ``fit_window(bars, warm_up, previous)`` gets its ``history`` of bars before the train slice as well,
+    ``warm_up`` of them, and the strategy of the window before if it is to go on from there.
+    """
     if not hasattr(strategy, "fit_window"):
-        return fit(strategy, panel[start:stop])
-    previous = before[0].value.strategy if before and before[0].failure is None else None
+        return fit(strategy, panel[window.train_start : window.train_stop])
     copy: Any = fresh(strategy)
-    return Fitted(copy.fit_window(panel[first:stop], start - first, previous), True)
+    first = _first(strategy, window)
+    bars = panel[first : window.train_stop]
+    return Fitted(copy.fit_window(bars, window.train_start - first, previous and previous.strategy), True)
+
+
+def _first(strategy: Any, window: Window) -> int:
+    """Return the row from which a strategy sees bars when it is fitted."""
+    return max(0, window.train_start - int(getattr(strategy, "history", 0)))
 
 
 def prepared_of(strategy: AnyStrategy, windows: Sequence[Window], outcomes: Sequence[Outcome]) -> Prepared:
@@ -120,19 +135,6 @@ def prepared_of(strategy: AnyStrategy, windows: Sequence[Window], outcomes: Sequ
         tuple(one.failure for one in outcomes),
         any(one is None or one.learnt for one in fits),
     )
-
-
-def prepare_all(
-    strategies: Sequence[AnyStrategy], panel: Panel, windows: Sequence[Window], spread: Spread, refit: Refit = "frozen"
-) -> list[Prepared]:
-    """Fit several strategies in every window, side by side; see ``decided`` for what comes next."""
-    learners = [learner_of(one, refit) for one in strategies]
-    cells = [fit_cells(one, panel, windows, refit, spread.identity(one)) for one in learners]
-    outcomes = spread.run([cell for mine in cells for cell in mine], panel)
-    return [
-        prepared_of(one, windows, [outcomes[cell.key] for cell in mine])
-        for one, mine in zip(learners, cells, strict=True)
-    ]
 
 
 @cache

@@ -12,6 +12,7 @@ from tradekit import compute
 from tradekit.compute import hash_of, run_cells
 from tradekit.compute.store import code_hash
 from tradekit.engine.break_even import break_even
+from tradekit.engine.fits import learner_of
 from tradekit.engine.scenarios import Scenario, default_scenarios
 from tradekit.engine.simulate import DEFAULT_CASH
 from tradekit.engine.stressed import Cell, Setup, Stressed, stressed, worlds_of
@@ -125,6 +126,7 @@ def stress(
     if len(set(names)) < len(names):
         raise ConfigError(f"two scenarios share a name: {', '.join(sorted({n for n in names if names.count(n) > 1}))}")
     windowing = windowing or Windowing.for_panel(panel)
+    several = [learner_of(one, windowing.refit) for one in several]
     costs, execution = costs or CostModel(), execution or ExecutionModel()
     windows = tuple(unseen(several, panel, windowing.cut(panel), execution))
     made = {scenario.name: worlds_of(scenario, panel, windows) for scenario in chosen}

@@ -8,8 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tradekit.compute import Cell, Outcome, Progress, Store, hash_of
-from tradekit.engine.copies import fit
-from tradekit.engine.fits import Spread, fit_cells, learner_of, prepared_of, versions_hash
+from tradekit.engine.fits import Spread, fit_cells, fit_in, learner_of, prepared_of, versions_hash
 from tradekit.engine.prepared import Prepared, Switch, audit_of, decided
 from tradekit.engine.seeds import averaged, has_seed, with_seed
 from tradekit.engine.seen import last_seen, reason_to_skip, scored_from, unseen
@@ -203,9 +202,10 @@ def prepare(
     strategy: AnyStrategy, panel: Panel, windows: Sequence[Window], windowing: Windowing, execution: ExecutionModel
 ) -> Prepared:
     """Fit ``strategy`` in every window, here and now, and stitch what it decides in the test slices."""
-    outcomes = []
+    outcomes: list[Outcome] = []
     for window in windows:
-        answer, failure = attempt(partial(fit, strategy, panel[window.train_start : window.train_stop]))
+        previous = outcomes[-1].value if outcomes and windowing.refit == "warm" else None
+        answer, failure = attempt(partial(fit_in, panel, strategy, window, previous))
         outcomes.append(Outcome(answer, failure))
     return decided(prepared_of(strategy, windows, outcomes), panel, windowing, execution)
 
