@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,6 +10,7 @@ from tradekit.desk.specs import BacktestSpec, DataSpec, StressSpec
 from tradekit.engine.windows import Windowing
 from tradekit.errors import ConfigError
 from tradekit.market.costs import CostModel
+from tradekit.market.side_series import SideSeries
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,6 +39,25 @@ def test_parts_of_the_same_data() -> None:
     changed = Overrides(symbols="Y, Z", end="2010-01-01").apply(SPEC)
     assert changed.data == DataSpec("bars", ("Y", "Z"), "2009-01-02", "2010-01-01", "X")
     assert changed.windows == SPEC.windows
+
+
+def test_side_series_come_beside_the_specs_and_replace_those_of_the_same_name() -> None:
+    spec = replace(SPEC, data=replace(SPEC.data, side=(SideSeries("vix", "a.csv", "close"),)))
+    assert Overrides().apply(spec) == spec
+    changed = Overrides(side=("rate=C:/r.csv:dgs10:3", "mood=m.parquet:score")).apply(spec).data.side
+    assert changed == (
+        *spec.data.side,
+        SideSeries("rate", "C:/r.csv", "dgs10", 3),
+        SideSeries("mood", "m.parquet", "score"),
+    )
+    assert Overrides(side=("vix=b.csv:open",)).apply(spec).data.side == (SideSeries("vix", "b.csv", "open"),)
+    assert Overrides(data="sample").apply(spec).data == DataSpec("sample")
+
+
+@pytest.mark.parametrize("text", ["vix", "vix=", "vix=a.csv", "=a.csv:close", "vix=:close", "vix=a.csv:"])
+def test_a_side_series_is_a_name_a_file_and_a_column(text: str) -> None:
+    with pytest.raises(ConfigError, match="write NAME=FILE:COLUMN"):
+        Overrides(side=(text,)).apply(SPEC)
 
 
 def test_costs_are_named_first_and_shocked_after() -> None:

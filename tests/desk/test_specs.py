@@ -78,6 +78,8 @@ def test_scenarios(tmp_path: Path) -> None:
         ("[data]\nsource = 'x'\nsymbols = 'A,B'", r"\[data\]: symbols is 'A,B'; write a list"),
         ("[data]\nsource = 'x'\nstart = 'soon'", r"\[data\]: start is 'soon'; write a date as 2012-01-03"),
         ("data = 'x'", r"data is not a table; write \[data\]"),
+        (DATA + "side = [{name = 'vix', file = 'v.csv'}]", r"\[data\]: side: column is missing; write \[\{name"),
+        (DATA + "side = 'v.csv'", r"\[data\]: side is 'v.csv'; write a list"),
         (DATA + "[window]\n", r"unknown key 'window'; did you mean windows\?"),
         (DATA + "[windows]\ntrain_session = 3", r"\[windows\]: unknown window setting 'train_session'; did you mean"),
         (DATA + "[windows]\ntrain_sessions = 0", r"\[windows\]: train_sessions is 0"),

@@ -89,8 +89,8 @@ def test_data_without_the_series_are_refused_by_name(policy: PolicyStrategy) -> 
         with pytest.raises(BundleError) as caught:
             policy.check(given, ExecutionModel())
         assert str(caught.value) == (
-            f"quick sees the side series {lacking}, which random comes without; give each under side in [data], with "
-            "the lag that it was trained with"
+            f"quick sees the side series {lacking}, which random comes without; give each under side in [data] or "
+            "by --side, with the lag that it was trained with"
         )
 
 

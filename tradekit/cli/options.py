@@ -46,8 +46,14 @@ actions_option = click.option(
 
 
 def data_options(command: Command) -> Command:
-    """Add --data, --symbols, --start, --end and --actions."""
+    """Add --data, --symbols, --start, --end, --actions and --side."""
     for option in (
+        click.option(
+            "--side",
+            multiple=True,
+            metavar="NAME=FILE:COLUMN",
+            help="A series to put beside the bars, known a session after its date; :LAG adds another lag. Repeatable.",
+        ),
         actions_option,
         click.option("--end", metavar="DATE", help="Last date, inclusive."),
         click.option("--start", metavar="DATE", help="First date, inclusive."),

@@ -11,6 +11,7 @@ from tradekit.desk.folder import find_desk
 from tradekit.desk.specs import BacktestSpec, DataSpec, demand_once, read_costs
 from tradekit.errors import ConfigError, suggest
 from tradekit.market.costs import PRESETS, CostModel
+from tradekit.market.side_series import SideSeries, side_of
 
 CALIBRATED = "calibrated"
 
@@ -22,11 +23,13 @@ class Overrides:
     """Settings given by hand; None leaves the spec's.
 
     Attributes:
-        data: a source; one that is not the spec's leaves the spec's symbols, dates, benchmark, actions and
-            windows aside.
+        data: a source; one that is not the spec's leaves the spec's symbols, dates, benchmark, actions, side series
+            and windows aside.
         symbols, strategies: names separated by commas.
         start, end: dates, YYYY-MM-DD.
         actions: a file of splits and dividends.
+        side: series beside the bars, each ``NAME=FILE:COLUMN`` or ``NAME=FILE:COLUMN:LAG``; they take the place of the
+            spec's of the same names.
         costs: a preset or a file.
         slippage_shock: factor on slippage, spread and impact.
         cost_shock: factor on every cost.
@@ -39,6 +42,7 @@ class Overrides:
     start: str | None = None
     end: str | None = None
     actions: str | None = None
+    side: tuple[str, ...] = ()
     strategies: str | None = None
     costs: str | None = None
     slippage_shock: float | None = None
@@ -65,6 +69,7 @@ class Overrides:
                 start=self.start or data.start,
                 end=self.end or data.end,
                 actions=self.actions or data.actions,
+                side=self._side(data.side),
             ),
             windows=None if other else spec.windows,
             strategies=_names(self.strategies, "strategies") or spec.strategies,
@@ -72,6 +77,11 @@ class Overrides:
             execution=replace(spec.execution, latency_bars=latency),
             cash=spec.cash if self.cash is None else self.cash,
         )
+
+    def _side(self, ours: tuple[SideSeries, ...]) -> tuple[SideSeries, ...]:
+        given = side_of([_series(text) for text in self.side])
+        names = [one.name for one in given]
+        return (*(one for one in ours if one.name not in names), *given)
 
     def _costs(self, model: CostModel) -> CostModel:
         if self.costs is not None:
@@ -98,6 +108,15 @@ def named_costs(name: str) -> CostModel:
     if name.endswith(".toml") or Path(name).exists():
         return read_costs(Path(name))
     raise ConfigError(f"no cost preset or file {name!r}; {suggest(name, [*PRESETS, CALIBRATED])}")
+
+
+def _series(text: str) -> SideSeries:
+    """Return what ``NAME=FILE:COLUMN:LAG`` says; the lag may be left out."""
+    name, _, rest = text.partition("=")
+    parts = rest.rsplit(":", 2 if rest.rpartition(":")[2].isdigit() else 1)
+    if not all((name, *parts)) or len(parts) < 2:
+        raise ConfigError(f"--side is {text!r}; write NAME=FILE:COLUMN, or NAME=FILE:COLUMN:LAG, as vix=vix.csv:close")
+    return SideSeries(name, parts[0], parts[1], int(parts[2]) if len(parts) == 3 else 1)
 
 
 def _names(text: str | None, what: str) -> tuple[str, ...] | None:

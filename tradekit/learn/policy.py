@@ -109,7 +109,7 @@ class PolicyStrategy(SymbolAgent):
         if lacking:
             raise BundleError(
                 f"{self.name} sees the side series {', '.join(lacking)}, which {panel.source} comes without; "
-                "give each under side in [data], with the lag that it was trained with"
+                "give each under side in [data] or by --side, with the lag that it was trained with"
             )
         try:
             self.features.check(panel)
