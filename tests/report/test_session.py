@@ -9,6 +9,7 @@ import pytest
 
 from tests.report.pages import Page
 from tradekit.report.session import findings, session_html
+from tradekit.report.session_costs import drift_line
 
 
 def order(symbol: str, fill_cost: float | None, **changes: Any) -> dict[str, Any]:
@@ -29,6 +30,18 @@ def order(symbol: str, fill_cost: float | None, **changes: Any) -> dict[str, Any
         "model_cost": 0.52,
         "reason": "filled",
         "difference": None if fill_cost is None else fill_cost - 0.52,
+    } | changes
+
+
+def drift(**changes: Any) -> dict[str, Any]:
+    return {
+        "level": 0.95,
+        "bars": 40,
+        "least_bars": 20,
+        "alarm": None,
+        "mean_bps": 0.5,
+        "low_bps": -0.25,
+        "high_bps": 1.25,
     } | changes
 
 
@@ -59,6 +72,20 @@ def shadow(**changes: Any) -> dict[str, Any]:
         "timestamps": ["2024-03-04", "2024-03-05", "2024-03-06"],
         "equity": [100_000.0, 100_010.0, 99_990.0],
         "broker_equity": [100_000.0, 100_009.9, None],
+        "shortfall": {
+            "commission": 0.02,
+            "spread": 0.2,
+            "slippage": 0.3,
+            "impact": 0.0,
+            "regulatory": 0.0,
+            "beyond_model": 0.1,
+            "delay": -0.5,
+            "missed": 1.0,
+            "unexplained": 0.0,
+            "total": 1.12,
+            "traded": 1000.0,
+        },
+        "drift": drift(),
         "per_order": [order("A", 0.62), order("B", None, status="canceled", broker_quantity=0.0, broker_price=None)],
     } | changes
 
@@ -115,9 +142,41 @@ def test_what_is_wrong_is_the_headline(changes: dict[str, Any], words: str) -> N
 
 
 def test_differences_from_the_backtest_are_listed() -> None:
-    mismatch = {"bar": "2024-03-05", "symbol": "A", "session": 10.0, "backtest": 0.0, "reason": "answered differently"}
-    page = Page(session_html(shadow(decision_parity=0.5, mismatches=[mismatch])))
-    assert "answered differently" in [one.text for one in page.elements if one.name == "td"]
+    mismatch = {"bar": "2024-03-05", "symbol": "A", "session": 10.0, "backtest": 0.0, "feature": "rsi_14"}
+    page = Page(session_html(shadow(decision_parity=0.5, mismatches=[mismatch | {"reason": "had other values"}])))
+    cells = [one.text for one in page.elements if one.name == "td"]
+    assert {"rsi_14", "had other values"} <= set(cells)
+
+
+def test_the_shortfall_part_by_part() -> None:
+    page = Page(session_html(shadow()))
+    metrics = {name: page.having(metric=f"shortfall.{name}") for name in ("spread", "delay", "missed", "total")}
+    assert {name: one[0].text.replace("\u2212", "-") for name, one in metrics.items()} == {
+        "spread": "$0.20",
+        "delay": "-$0.50",
+        "missed": "$1.00",
+        "total": "$1.12",
+    }
+    assert not page.having(metric="shortfall.impact")  # a term that is not charged
+    words = page.one("shortfall").text
+    assert "of the $1,000.00 traded" in words
+    assert "11.20" in words  # basis points in all
+    assert "shortfall" not in session_html(shadow(shortfall=None, mode="observe"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "fills cost what the model says, +0.500 bp beside it, band -0.250 to +1.250 bp"),
+        ({"alarm": "2024-03-05", "low_bps": 0.1}, "ALARM since 2024-03-05: fills cost +0.500 bp beside the model"),
+        ({"bars": 3, "mean_bps": None, "low_bps": None, "high_bps": None}, "3 bars with fills, too few to tell"),
+    ],
+)
+def test_drift_of_the_costs(changes: dict[str, Any], words: str) -> None:
+    assert drift_line(drift(**changes)).startswith(words)
+    page = Page(session_html(shadow(drift=drift(**changes))))
+    assert page.faults == []
+    assert words in page.one("drift").text.replace("\u2212", "-").replace("\u00a0", " ")
 
 
 def test_a_session_that_still_runs() -> None:

@@ -42,19 +42,23 @@ def command() -> None:
 def start(spec: Path | None, as_json: bool, **given: Any) -> None:
     """Run the session of SPEC, paper/local.toml when left out, on an exchange of this machine.
 
-    A session that was stopped or killed goes on where it was. Ctrl+C stops it after the bar it is at, a second one at
-    once; either is safe. Exit status 1 when a decision or the equity differs from the backtest's, or an order is
-    duplicated or unresolved; 2 when it halted; 130 when it was stopped.
+    A session that was stopped or killed goes on where it was; after one that ended or halted a new one begins. Ctrl+C
+    stops it after the bar it is at, a second one at once; either is safe. Exit status 1 when a decision or the equity
+    differs from the backtest's, or an order is duplicated or unresolved; 2 when it halted, or could not begin or go on;
+    130 when it was stopped.
     """
     from tradekit.cli.watch import watching
     from tradekit.desk.folder import find_desk
     from tradekit.desk.loader import load_strategy
     from tradekit.live.patience import Stopped
     from tradekit.live.session import start as run_session
+    from tradekit.live.switch import KillSwitch
 
     desk = find_desk()
     settings = changed(read_spec(desk, spec), **given)
     strategy = load_strategy(settings.strategy, desk).strategy
+    KillSwitch(desk.journals).demand_open()
+    announce(desk, settings.name)
     try:
         with watching(settings) as watcher:
             finished = run_session(settings, strategy, desk.root, watcher)
@@ -148,7 +152,10 @@ def reconcile(spec: Path | None, cancel_open: bool, as_json: bool) -> None:
 @click.argument("session", required=False)
 @json_option
 def report(session: str | None, as_json: bool) -> None:
-    """Print the shadow report of SESSION, the newest when left out; exit status as for start."""
+    """Print the shadow report of SESSION, the newest when left out, and write its page beside the journal.
+
+    Exit status 1 when start would have ended with 1, and when the session halted.
+    """
     from tradekit.desk.folder import find_desk
     from tradekit.live.report import session_report
 
@@ -242,6 +249,17 @@ def reconciled_lines(found: dict[str, Any]) -> list[str]:
     ]
 
 
+def announce(desk: Desk, name: str) -> None:
+    """Say which session this will be where there is one of that name already."""
+    from tradekit.live.session import journal_path, newest_journal
+
+    before, now = newest_journal(desk.journals, name), journal_path(desk.journals, name)
+    if before == now:
+        click.echo(f"paper {now.stem}: going on from its journal", err=True)
+    elif before is not None:
+        click.echo(f"paper {now.stem}: a new session; {before.stem} is over", err=True)
+
+
 def changed(spec: SessionSpec, symbols: str | None, data: str | None, **given: Any) -> SessionSpec:
     """Return ``spec`` with the options given; other data leaves aside what the spec says of its own."""
     if data is not None and data != spec.data:
@@ -307,18 +325,36 @@ def write_page(shadow: dict[str, Any], journal: Path) -> Path:
 
 def lines(shadow: dict[str, Any]) -> list[str]:
     """Return a shadow report in words."""
-    equity = shadow["equity"]
+    from tradekit.report.session_costs import drift_line
+
+    equity, first = shadow["equity"], (shadow["mismatches"] or [None])[0]
     gained = f"equity {equity[-1]:,.2f}, from {equity[0]:,.2f}" if equity else "no bar yet"
     return [
         f"session {shadow['session']}, {shadow['mode']}: {shadow['strategy']} on {shadow['source']}, {shadow['state']}",
         f"{shadow['bars']} bars, {shadow['first']} to {shadow['last']}; {gained}",
         ", ".join(f"{shadow[what]} {what}" for what in ("decisions", "intents", "orders", "fills")),
         f"cost by the model {shadow['model_cost']:,.2f}, by the fills {shadow['fill_cost']:,.2f}",
+        *([shortfall_line(shadow["shortfall"])] if shadow["shortfall"] else []),
+        *([drift_line(shadow["drift"])] if shadow["fills"] else []),
         parity_line(shadow),
+        *([difference_line(first)] if first else []),
         *([f"halted: {shadow['halted']}"] if shadow["halted"] else []),
         f"journal {shadow['journal']}",
         str(shadow["report"]),
     ]
+
+
+def shortfall_line(parts: dict[str, float]) -> str:
+    """Return an implementation shortfall and its parts in one line."""
+    names = ("spread", "slippage", "impact", "commission", "regulatory", "beyond_model", "delay", "missed")
+    told = ", ".join(f"{name.replace('_', ' the ')} {parts[name]:,.2f}" for name in names if abs(parts[name]) >= 0.005)
+    return f"shortfall {parts['total']:,.2f}" + (f": {told}" if told else "")
+
+
+def difference_line(one: dict[str, Any]) -> str:
+    """Say where a session first parted from the backtest, and why."""
+    what = f"{one['symbol']} {one['session']:g} shares, in the backtest {one['backtest']:g}"
+    return f"first at {one['bar']}: {what}; {one['reason']}"
 
 
 def parity_line(shadow: dict[str, Any]) -> str:

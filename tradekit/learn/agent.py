@@ -111,6 +111,7 @@ class Diary:
         self.memory = remember_nothing(agents)
         self.steps: list[NDArray[np.int8]] = []  # one (4, B) a bar: KEPT
         self.entropy: list[Floats] = []  # one (B,) a bar
+        self.probabilities: Floats | None = None  # (B, 7) of the newest bar
 
 
 class SymbolAgent:
@@ -173,7 +174,13 @@ class SymbolAgent:
         act_all(self._kernel, state.memory, owns, chosen, mask, tradable, usable, executed, reason, shares)
         state.steps.append(np.array([chosen, executed, reason, mask.sum(axis=1)], np.int8))
         state.entropy.append(_entropy(probabilities))
+        state.probabilities = probabilities
         return Targets(shares[:, None], are_shares=True)
+
+    def newest(self, state: Diary) -> dict[str, Any]:
+        """Return what the newest decision was made of: KEPT and entropy (B,), and probabilities (B, 7)."""
+        kept = dict(zip(KEPT, state.steps[-1], strict=True))
+        return {**kept, "entropy": state.entropy[-1], "probabilities": state.probabilities}
 
     def extras(self, state: Diary, portfolios: slice) -> dict[str, Any]:
         """Return what was chosen, what was executed and why, of how many actions, and the policy's entropy in nats.

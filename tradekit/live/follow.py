@@ -96,6 +96,13 @@ class Model:
     cash: float
     cash_before: float
 
+    def ledger(self) -> dict[str, Any]:
+        """Return equity, cash and the costs of the newest bar by term, as the journal keeps them."""
+        terms: dict[str, float] = {}
+        for fill in self.fills:
+            terms |= {term: terms.get(term, 0.0) + dollars for term, dollars in fill.costs.items()}
+        return {"equity": self.equity, "cash": self.cash, "model_costs": terms}
+
 
 class Follower:
     """Follows a session's orders at the broker.
@@ -201,7 +208,7 @@ class Follower:
             money = {"broker_cash": account.cash, "broker_equity": account.equity}
             gap = (account.cash - model.cash) - (self._opening.cash - model.cash_before)
             drift = {symbol: float(apart) for symbol, apart in sorted(self.drift(model.shares).items())}
-            ledger = {"equity": model.equity, "cash": model.cash, "drift": drift, "differences": faults}
+            ledger = {**model.ledger(), "drift": drift, "differences": faults}
             batch.add("reconciliation", bar, {**ledger, **money, "cash_difference": gap})
         return faults
 

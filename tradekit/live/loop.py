@@ -26,7 +26,7 @@ from tradekit.live.outbox import Intent, Outbox, plan
 from tradekit.live.parity import judge
 from tradekit.live.patience import Killed, Stopped
 from tradekit.live.shadow import Mind, Shadow, sleeves_of
-from tradekit.live.tape import bar_text, from_json, nullable, to_json
+from tradekit.live.tape import Tape, bar_text, from_json, nullable, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -254,12 +254,10 @@ class Session:
     def _reconcile(self, fills: list[ModelFill]) -> None:
         """Set the broker's fills and positions beside the model's; halt when the account does not add up."""
         crossed = self._limits.see(self._text, self._shadow.equity)
+        model = self._model(fills)
         if self._outbox is None:
-            self._journal.append(
-                "reconciliation", self._text, {"equity": self._shadow.equity, "cash": self._shadow.cash}
-            )
+            self._journal.append("reconciliation", self._text, model.ledger())
         else:
-            model = self._model(fills)
             self._halt_on(self._guard(lambda: self._follower.reconcile(self._text, model)))
         self._halt_if(crossed)
 
@@ -270,7 +268,7 @@ class Session:
 
     def _decide(self, received: float | None = None, *, late: bool = False) -> None:
         panel, asked = self._tape.panel(), time.perf_counter()
-        targets = self._guard(lambda: self._mind.decide(panel, self._shadow.portfolios))
+        targets, sight = self._guard(lambda: self._mind.decide(panel, self._shadow.portfolios))
         answered, held = time.perf_counter(), self._holdings()
         drift = self._follower.drift(self._model([]).shares) if self._outbox else {}
         placed = self._shadow.place(panel, targets)
@@ -279,7 +277,8 @@ class Session:
         if self._outbox and not late:
             intents, held_back = plan(self._name, self._text, placed, drift, self._follower.working)
         self._halt_if(self._limits.check(intents, held))
-        self._journal_decision(targets, held.equity, placed, intents, {"held_back": held_back, "late": late})
+        circumstances = {"saw": sight, "held_back": held_back, "late": late}
+        self._journal_decision(targets, held.equity, placed, intents, circumstances)
         durable, outbox = time.perf_counter(), self._outbox
         self._limits.note(intents, held)
         self._orders += len(intents)
@@ -363,7 +362,7 @@ class Session:
         events = self._journal.events()
         if events[-1].kind == "end":
             return
-        panel = self._tape.panel()
+        panel = Tape.of(self._contract, events).panel()  # the strategy may have written to the other
         verdict = judge(events, panel, self._start, self._strategy, self._spec)
         counts = self._follower.close() if self._outbox else {}
         if self._outbox:

@@ -6,8 +6,10 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from tradekit.errors import SessionError
+from tradekit.live.drift import drift
 from tradekit.live.journal import is_running, read_events
 from tradekit.live.orders import lives
+from tradekit.live.shortfall import shortfall
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,8 +57,10 @@ def session_report(path: Path) -> dict[str, Any]:
         "equity": [event.body["equity"] for event in money],
         "broker_equity": [event.body.get("broker_equity") for event in money],
         "timestamps": [event.bar for event in money],
-        "model_cost": sum((row["model_cost"] for row in rows), 0.0),
+        "model_cost": sum((sum(event.body["model_costs"].values()) for event in money), 0.0),
         "fill_cost": sum((row["fill_cost"] or 0.0 for row in rows), 0.0),
+        "shortfall": shortfall(events, rows),
+        "drift": drift(rows),
         "per_order": rows,
     }
 

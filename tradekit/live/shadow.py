@@ -25,6 +25,7 @@ from tradekit.engine.strategy import (
 )
 from tradekit.errors import StrategyError
 from tradekit.live import memory
+from tradekit.live.witness import Witness, bars_seen
 from tradekit.market import kernel
 from tradekit.market.costs import TERMS, cost_rows
 from tradekit.market.execution import market_of, open_book
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from tradekit.engine.strategy import AnyStrategy
     from tradekit.live.spec import SessionSpec
     from tradekit.live.tape import Contract
+    from tradekit.live.witness import Sight
     from tradekit.market.kernel import Market
     from tradekit.market.panel import Floats, Panel
 
@@ -134,20 +136,22 @@ class Mind:
         self._strategy, self._execution = strategy, spec.execution
         lookback = getattr(strategy, "lookback", None)
         self._first = 0 if lookback is None else max(0, start + 1 - lookback)
-        self._loop = None if is_open_loop(strategy) else as_closed_loop(strategy)
+        self._lookback = lookback
+        self._loop = None if is_open_loop(strategy) else Witness(as_closed_loop(strategy))
         self._memory: Any = self._loop.start(portfolios) if self._loop else None
 
-    def decide(self, panel: Panel, portfolios: Portfolios) -> Targets:
-        """Return what the portfolios should hold after the newest bar.
+    def decide(self, panel: Panel, portfolios: Portfolios) -> tuple[Targets, Sight]:
+        """Return what the portfolios should hold after the newest bar, and what the decision was made of.
 
         Raises:
             StrategyError: the strategy raises, or answers something that is not a target.
         """
+        bars = bars_seen(panel, self._lookback)  # before a strategy can have written to them
         targets, failure = attempt(lambda: self._ask(panel, portfolios))
         if failure is not None:
             raise StrategyError(f"{self._strategy.name} failed at {panel.timestamps[-1]}: {failure}")
-        answer: Targets = targets
-        return answer
+        sight: Sight = self._loop.sights.pop() if self._loop else {}
+        return targets, {**sight, "bars": bars}
 
     def _ask(self, panel: Panel, portfolios: Portfolios) -> Targets:
         if self._loop is not None:

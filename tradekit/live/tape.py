@@ -15,6 +15,8 @@ from tradekit.market.panel import FIELDS, SESSIONS_PER_YEAR, Panel, absent, equa
 from tradekit.market.sources.assemble import EQUAL_WEIGHT, close_times
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from tradekit.live.alpaca import AlpacaBars
     from tradekit.live.journal import Event
     from tradekit.market.panel import Bools, Floats, Times
@@ -91,6 +93,15 @@ class Tape:
         self._times, self._closes = np.empty(capacity, "M8[ns]"), np.empty(capacity, "M8[ns]")
         self._benchmark_close = np.full((capacity, 1), np.nan)
         self._benchmark_returns = np.full(capacity, np.nan)
+
+    @classmethod
+    def of(cls, contract: Contract, events: Iterable[Event]) -> Tape:
+        """Return the bars that a journal holds."""
+        bars = [from_json(event) for event in events if event.kind == "bar"]
+        tape = cls(contract, len(bars))
+        for bar in bars:
+            tape.append(bar)
+        return tape
 
     def __len__(self) -> int:
         return self._count

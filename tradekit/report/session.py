@@ -7,20 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tradekit.market.costs import TERMS
 from tradekit.report.axes import time_ticks
-from tradekit.report.cells import facts_list, number_cell, th
+from tradekit.report.cells import number_cell, th
 from tradekit.report.figures import Line, legend, line_plot, thin, value_range
 from tradekit.report.markup import Markup, join, page, section, table, tag, typeset
+from tradekit.report.session_costs import cents, costs_section, drift_section, shortfall_section
 from tradekit.report.summary import plain
-from tradekit.report.words import DASH, dollars, number, percent, stamp
+from tradekit.report.words import DASH, number, percent, stamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 Report = dict[str, Any]
 MOST_ROWS = 400
-COUNTS = ("bars", "decisions", "intents", "orders", "fills")
 
 
 def session_html(report: Report) -> str:
@@ -31,7 +30,9 @@ def session_html(report: Report) -> str:
             ``bars``, ``decisions``, ``intents``, ``orders`` and ``fills``; ``decision_parity`` in [0, 1],
             ``mismatches``, ``equity_difference``, ``duplicate_orders`` and ``unresolved_orders``, None while the
             session runs; ``cash_difference``, ``model_cost``, ``fill_cost`` in dollars; ``timestamps``, ``equity`` and
-            ``broker_equity`` per bar; ``per_order`` rows with the model's price and cost beside the broker's.
+            ``broker_equity`` per bar; ``per_order`` rows with the model's price and cost beside the broker's;
+            ``shortfall`` with its parts in dollars, None without a broker; ``drift`` with the mean difference of a
+            bar's fills from the model, its band, and the bar of the ``alarm``.
     """
     lines = _lines(report)
     body = join(
@@ -39,7 +40,9 @@ def session_html(report: Report) -> str:
         _verdict(report),
         _equity(report, lines) if lines else None,
         _parity(report),
-        _costs(report),
+        costs_section(report),
+        shortfall_section(report),
+        drift_section(report),
         _orders(report),
         tag("footer", f"Made by tradekit from the journal of session {report['session']}"),
     )
@@ -105,8 +108,8 @@ def _tiles(report: Report) -> Markup:
         ("Decision parity", "decision_parity", percent(parity, 2), f"of {report['decisions']:,} decisions"),
         ("Equity against the backtest", "equity_difference", off, "largest, relative"),
         ("Orders and fills", "fills", f"{report['orders']:,} / {report['fills']:,}", _trouble(report)),
-        ("Cash against the broker", "cash_difference", _cents(report["cash_difference"]), "broker less model"),
-        ("Cost of the fills", "fill_cost", _cents(report["fill_cost"]), f"model {_cents(report['model_cost'])}"),
+        ("Cash against the broker", "cash_difference", cents(report["cash_difference"]), "broker less model"),
+        ("Cost of the fills", "fill_cost", cents(report["fill_cost"]), f"model {cents(report['model_cost'])}"),
     ]
     return tag(
         "dl",
@@ -152,7 +155,8 @@ def _equity(report: Report, lines: list[Line]) -> Markup:
 def _parity(report: Report) -> Markup | None:
     if not report["mismatches"]:
         return None
-    head = [th("Bar"), th("Symbol"), th("Session"), th("Backtest"), th("Reason", class_="text")]
+    words = [th("Feature", class_="text"), th("Reason", class_="text")]
+    head = [th("Bar"), th("Symbol"), th("Session"), th("Backtest"), *words]
     body = [
         tag(
             "tr",
@@ -160,26 +164,13 @@ def _parity(report: Report) -> Markup | None:
             tag("td", one["symbol"], data_label="Symbol"),
             tag("td", number(one["session"], 6), data_label="Session"),
             tag("td", number(one["backtest"], 6), data_label="Backtest"),
+            tag("td", one["feature"] or DASH, class_="text", data_label="Feature"),
             tag("td", one["reason"], class_="wrap", data_label="Reason"),
         )
         for one in report["mismatches"]
     ]
-    lead = "Shares that the session asked for beside those of the backtest; the first differences."
+    lead = "Shares asked for by the session and by the backtest, the first differences, and what was not the same."
     return section("Where it parted from the backtest", table(head, body, class_="cards"), lead=lead)
-
-
-def _costs(report: Report) -> Markup:
-    rows = report["per_order"]
-    terms = {term: sum(row["model_costs"].get(term, 0.0) for row in rows) for term in TERMS}
-    facts = {f"Model: {term}": _cents(value) for term, value in terms.items() if value}
-    facts |= {
-        "Model, together": _cents(report["model_cost"]),
-        "Fills, together": _cents(report["fill_cost"]),
-        "Fills less the model": _cents(report["fill_cost"] - report["model_cost"]),
-        **{name.capitalize(): f"{report[name]:,}" for name in COUNTS},
-    }
-    lead = "Cost is against the trader when positive: how far the price was worse than the reference, and commission."
-    return section("Cost by the model and by the fills", facts_list(facts), lead=lead, id_="costs")
 
 
 def _orders(report: Report) -> Markup | None:
@@ -196,9 +187,9 @@ def _orders(report: Report) -> Markup | None:
         ("Reference", "reference", _price),
         ("Price", "broker_price", _price),
         ("Model price", "model_price", _price),
-        ("Cost", "fill_cost", _cents),
-        ("Model cost", "model_cost", _cents),
-        ("Difference", "difference", _cents),
+        ("Cost", "fill_cost", cents),
+        ("Model cost", "model_cost", cents),
+        ("Difference", "difference", cents),
     ]
     head = [
         th("Bar"),
@@ -250,13 +241,6 @@ def _shares(value: float | None) -> str:
 
 def _price(value: float | None) -> str:
     return number(value, 3)
-
-
-def _cents(value: float | None) -> str:
-    if value is None:
-        return DASH
-    cents = round(value, 2)
-    return f"{'-' if cents < 0.0 else ''}${abs(cents):,.2f}" if abs(cents) < 1e6 else dollars(cents)
 
 
 def _exact(value: float | None) -> str | None:
