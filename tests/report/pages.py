@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from typing import Any
 
-VOID = {"meta", "input", "br"}
+VOID = {"meta", "input", "br", "wbr"}
+SHARED = ("data-scenario", "data-metric")
 
 
 @dataclass
@@ -32,6 +33,10 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         one = Element(tag, {key: value or "" for key, value in attrs}, parents=tuple(e.name for e in self._open))
+        if tag == "td" and "data-strategy" in one.attributes:
+            # The row of a heat map says the scenario, its table the metric.
+            for around in self._open:
+                one.attributes = {k: around.attributes[k] for k in SHARED if k in around.attributes} | one.attributes
         self.elements.append(one)
         if tag not in VOID:
             self._open.append(one)
@@ -69,10 +74,12 @@ def numbers_that_differ(page: Page, summary: dict[str, Any]) -> list[str]:
     scenarios = {
         one["name"]: {cell["strategy"]: cell["metrics"] for cell in one["cells"]} for one in summary["scenarios"]
     }
+    pairs = {one["baseline"]: one for one in summary["paired"] if one["strategy"] == summary["verdict"]["candidate"]}
     wrong, checked = [], 0
     for cell in page.having("metric", "strategy"):
         data = {key.removeprefix("data-"): value for key, value in cell.attributes.items()}
-        expected = _expected(strategies[data["strategy"]], scenarios, data)
+        entry = strategies[data["strategy"]] | {"paired": pairs.get(data["strategy"])}
+        expected = _expected(entry, scenarios, data)
         found = None if "value" not in data else float(data["value"])
         checked += 1
         if found != expected:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tradekit.report.axes import time_ticks, value_scale
 from tradekit.report.equity import _deepest
-from tradekit.report.figures import LABEL_GAP, Line, bar, forest, line_plot, thin, value_range
+from tradekit.report.figures import LABEL_GAP, POINTS, Line, bar, forest, line_plot, thin, value_range
 from tradekit.report.markup import Markup, join, tag
 
 
@@ -93,7 +93,7 @@ def test_few_bars_have_ticks(bars: int) -> None:
 def test_thinning_keeps_both_ends() -> None:
     assert thin(5) == [0, 1, 2, 3, 4]
     rows = thin(100_000)
-    assert (rows[0], rows[-1], len(rows)) == (0, 99_999, 640)
+    assert (rows[0], rows[-1], len(rows)) == (0, 99_999, POINTS)
 
 
 def test_thinning_hides_no_drawdown() -> None:
@@ -108,7 +108,7 @@ def test_thinning_hides_no_drawdown() -> None:
 def test_a_line_by_hand() -> None:
     line = Line("mine", "policy", np.array([0.0, 1.0, 0.5]))
     plot = line_plot([line], value_scale(0.0, 1.0), [])
-    assert 'd="M0.0 1000.0L500.0 0.0L1000.0 500.0"' in plot
+    assert 'd="M0 1000l500-1000l500 500"' in plot
 
 
 def test_nan_is_left_out_of_a_line() -> None:

@@ -33,12 +33,17 @@ FILES = {
     "report.html",
     "summary.json",
     "summary.md",
+    "trades.parquet",
     "windows.parquet",
 }
 
 
+PICTURES = {f"{name}.{kind}" for name in ("equity", "drawdown", "costs") for kind in ("png", "svg")}
+STRESS_PICTURES = {"stress.png", "stress.svg"}
+
+
 def _bytes(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def _strict(path: Path) -> Any:
@@ -69,7 +74,8 @@ def _same(one: Record, other: Record) -> None:
 def test_a_folder_gives_back_the_record_to_the_bit(kind: str, request: pytest.FixtureRequest) -> None:
     result: WalkForward | Stress = request.getfixturevalue(kind)
     folder: Path = request.getfixturevalue(f"{kind}_folder")
-    assert {path.name for path in folder.iterdir()} == FILES
+    pictures = PICTURES | (STRESS_PICTURES if kind == "stressed" else set())
+    assert set(_bytes(folder)) == FILES | {f"figures/{name}" for name in pictures}
     _same(record_of(result, {**RUN, "versions": versions()}), read_run(folder))
 
 
@@ -80,7 +86,7 @@ def test_rebuilding_gives_the_same_bytes(kind: str, request: pytest.FixtureReque
     folder.mkdir()
     for name, content in _bytes(original).items():
         # The views are made from the tables alone, so that they need not be there.
-        if name.endswith((".parquet", "manifest.json")):
+        if name.endswith((".parquet", "manifest.json")) and name != "trades.parquet":
             (folder / name).write_bytes(content)
     assert rebuild(folder) == folder / "report.html"
     assert _bytes(folder) == _bytes(original)

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from tradekit.report.order import few, ranked
 from tradekit.report.run_folder import read_summary
-from tradekit.report.text import break_even_text, ranked, skipped_lines, summary_markdown, summary_text
+from tradekit.report.text import IN_TERMINAL, break_even_text, skipped_lines, summary_markdown, summary_text
 from tradekit.report.words import interval, number, percent
 
 if TYPE_CHECKING:
@@ -101,3 +102,30 @@ def test_break_even_in_words() -> None:
     assert break_even_text(summary, held, "over_cash") == "beyond all tried"
     assert break_even_text(summary, held, "over_buy_and_hold") == "-"
     assert break_even_text({"strategies": [mine]}, mine, "over_buy_and_hold") == "-"
+
+
+def test_the_few_begin_with_what_is_compared(walked_folder: Path) -> None:
+    summary = read_summary(walked_folder)
+    names = [one["name"] for one in ranked(summary)]
+    assert set(few(summary)) == set(names)
+    best = summary["verdict"]["best_baseline"]
+    assert few(summary, 2) == ["symbol_ppo", "buy_and_hold"]
+    assert few(summary, 3)[2] == next(name for name in (best, *names) if name not in few(summary, 2))
+
+
+def test_many_strategies_leave_the_terminals_stress_table_narrow(stressed_folder: Path) -> None:
+    summary = read_summary(stressed_folder)
+    for k in range(20):  # as many copies of one strategy under other names, each a little worse
+        one = next(one for one in summary["strategies"] if one["name"] == "rotation")
+        summary["strategies"].append(one | {"name": f"copy_{k}"})
+        for scenario in summary["scenarios"]:
+            cell = next(cell for cell in scenario["cells"] if cell["strategy"] == "rotation")
+            scenario["cells"].append(cell | {"strategy": f"copy_{k}"})
+    printed = _printed(summary)
+    head = next(row for row in printed.splitlines() if row.startswith("Scenario"))
+    assert len(head.split()) == 1 + IN_TERMINAL + len(["median", "of", "all"])
+    assert "median of all" in head
+    assert f"{IN_TERMINAL} of 23 strategies; all of them in report.html and summary.json" in printed
+    base = next(row for row in printed.splitlines() if row.startswith("base "))
+    rotation = next(one for one in summary["strategies"] if one["name"] == "rotation")
+    assert base.split()[-1] == number(rotation["metrics"]["sharpe"])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import TYPE_CHECKING, Any
 
+from tradekit.report.figures import on_demand
 from tradekit.report.markup import Markup, join, tag, typeset
-from tradekit.report.text import ranked
+from tradekit.report.order import few, ranked
 from tradekit.report.words import DASH
 
 if TYPE_CHECKING:
@@ -21,13 +23,13 @@ def th(text: str, **attributes: str | None) -> Markup:
     return tag("th", text, scope="col", **attributes)
 
 
-def value(strategy: str, column: Column, metrics: dict[str, Any]) -> Markup:
+def value(strategy: str, column: Column, metrics: dict[str, Any], *, rest: bool = False) -> Markup:
     """Return the cell of one metric, its exact value beside what is shown."""
     number_ = metrics[column.metric]
     return tag(
         "td",
         typeset(column.show(metrics)),
-        class_="wide" if "[" in column.heading else None,
+        class_=on_call("wide" if "[" in column.heading else None, rest),
         data_label=column.heading,
         data_strategy=strategy,
         data_metric=column.metric,
@@ -45,14 +47,32 @@ def number_cell(
     )
 
 
-def heat(number_: float | None, share: float, shown: str, title: str | None = None, **names: str) -> Markup:
+def heat(
+    number_: float | None, share: float, shown: str, title: str | None = None, *, rest: bool = False, **names: str
+) -> Markup:
     """Return a cell shaded by ``share`` in [-1, 1]: blue above zero, orange below. ``names`` become data attributes."""
     if number_ is None:
-        return tag("td", DASH, class_="none", title=title)
-    data = {f"data_{key}": text for key, text in names.items()}
-    data |= {"class_": "up" if share >= 0.0 else "down", "style": f"--v:{min(1.0, abs(share)):.2f}"}
+        return tag("td", DASH, class_=on_call("none", rest), title=title)
+    data: dict[str, str | None] = {f"data_{key}": text for key, text in names.items()}
+    data |= {"class_": on_call("up" if share >= 0.0 else "down", rest), "style": f"--v:{min(1.0, abs(share)):.2f}"}
     text = shown if isinstance(shown, Markup) else typeset(shown)
     return tag("td", text, title=title, data_value=repr(number_), **data)
+
+
+def on_call(class_: str | None, rest: bool) -> str | None:
+    """Return the class of what is shown on demand when it is of the ``rest``; see ``figures.on_demand``."""
+    return " ".join(part for part in (class_, "rest" if rest else None) if part) or None
+
+
+def with_all(summary: Summary, name: str, content: Markup) -> Markup:
+    """Return a table of all strategies with the box that shows those beyond the few; as it is where there are none."""
+    count = len(ranked(summary))
+    return on_demand(name, count, content) if count > len(few(summary)) else content
+
+
+def rest_of(summary: Summary) -> frozenset[str]:
+    """Return the names of the strategies that are shown on demand."""
+    return frozenset(one["name"] for one in summary["strategies"]) - frozenset(few(summary))
 
 
 def share_of(number_: float | None, most: float) -> float:
@@ -76,9 +96,12 @@ def wrap(content: object) -> str:
     return "wrap" if content else "wrap empty"
 
 
-def named(name: str, summary: Summary) -> Markup:
+def named(name: str, summary: Summary, rest: frozenset[str] = frozenset()) -> Markup:
     """Return the heading of a strategy's column."""
-    return th(name, class_="policy" if name == summary["verdict"]["candidate"] else None)
+    breaking = Markup("_<wbr>").join(escape(part) for part in name.split("_"))
+    return th(
+        Markup(breaking), class_=on_call("policy" if name == summary["verdict"]["candidate"] else None, name in rest)
+    )
 
 
 def settings_text(settings: dict[str, Any]) -> str:

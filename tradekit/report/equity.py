@@ -9,9 +9,10 @@ import numpy as np
 
 from tradekit.evidence import measures
 from tradekit.report.axes import time_ticks
-from tradekit.report.figures import Line, choice, legend, line_plot, thin, value_range
-from tradekit.report.markup import Markup, section, tag
+from tradekit.report.figures import Line, choice, legend, line_plot, on_demand, thin, value_range
+from tradekit.report.markup import Markup, join, section, tag
 from tradekit.report.metrics import scored
+from tradekit.report.order import few
 from tradekit.report.summary import plain
 from tradekit.report.words import stamp
 
@@ -24,12 +25,22 @@ LOG_FROM = 3.0  # highest over lowest equity from which the logarithmic scale is
 
 
 class Curves:
-    """What the equity figure shows: lines over the scored bars, thinned, and where windows begin."""
+    """What the equity figure shows: lines over the scored bars, thinned, and where windows begin.
+
+    ``rest`` are the names of the lines of ``growth`` that are shown on demand.
+    """
 
     def __init__(
-        self, times: Any, labels: list[str], growth: list[Line], falls: list[Line], marks: list[float]
+        self,
+        times: Any,
+        labels: list[str],
+        growth: list[Line],
+        falls: list[Line],
+        marks: list[float],
+        rest: frozenset[str],
     ) -> None:
-        self.times, self.labels, self.growth, self.falls, self.marks = times, labels, growth, falls, marks
+        self.times, self.labels, self.growth, self.falls = times, labels, growth, falls
+        self.marks, self.rest = marks, rest
 
 
 def curves_of(summary: Summary, record: Record, styles: dict[str, str]) -> Curves | None:
@@ -47,15 +58,13 @@ def curves_of(summary: Summary, record: Record, styles: dict[str, str]) -> Curve
     growth = [Line(name, styles[name], equity[name][rows]) for name in order]
     growth.insert(0, Line(summary["data"]["benchmark"], "benchmark", benchmark[rows]))
     # More than a few drawdowns hide each other: the candidate's, and those of what it is measured by.
-    few = {summary["verdict"]["candidate"], summary["verdict"]["best_baseline"], "buy_and_hold"}
+    measured = few(summary, 3)
     falls = [
-        Line(name, styles[name], _deepest(-measures.drawdown(equity[name]), rows))
-        for name in order
-        if name in few or len(order) < 4
+        Line(name, styles[name], _deepest(-measures.drawdown(equity[name]), rows)) for name in order if name in measured
     ]
     times = some.timestamps[some.scored_from - 1 :]
     labels = [stamp(times[row], summary["data"]["frequency"]) for row in rows]
-    return Curves(times, labels, growth, falls, _marks(record, some))
+    return Curves(times, labels, growth, falls, _marks(record, some), frozenset(tracks) - frozenset(few(summary)))
 
 
 def _figure(set_: str, *children: Markup) -> Markup:
@@ -79,9 +88,9 @@ def equity_section(curves: Curves) -> Markup:
     ticks = time_ticks(curves.times)
     panes = []
     for name, logarithmic in (("Linear", False), ("Logarithmic", True)):
-        scale = value_range(curves.growth, logarithmic=logarithmic)
-        panes.append((name, line_plot(curves.growth, scale, ticks, base=1.0, marks=curves.marks)))
-    values = np.concatenate([line.values for line in curves.growth])
+        scale = value_range([one for one in curves.growth if one.name not in curves.rest], logarithmic=logarithmic)
+        panes.append((name, line_plot(curves.growth, scale, ticks, base=1.0, marks=curves.marks, rest=curves.rest)))
+    values = np.concatenate([line.values for line in curves.growth if line.name not in curves.rest])
     shown = int(values.max() > LOG_FROM * max(1e-9, values.min()))
     falls = line_plot(
         curves.falls,
@@ -94,7 +103,7 @@ def equity_section(curves: Curves) -> Markup:
     refits = " Marks at the foot are the starts of the test windows." if curves.marks else ""
     return section(
         "Equity against the baselines",
-        _figure("growth", choice("scale", panes, shown), legend(curves.growth)),
+        _figure("growth", _lines(curves, choice("scale", panes, shown), legend(curves.growth, rest=curves.rest))),
         tag("h3", "Drawdown"),
         _figure("falls", falls, legend(curves.falls, always=True)),
         lead=f"Growth of 1 over the scored bars, after costs. Dotted: the benchmark, free of costs.{refits}",
@@ -102,11 +111,19 @@ def equity_section(curves: Curves) -> Markup:
     )
 
 
+def _lines(curves: Curves, *content: Markup) -> Markup:
+    return on_demand("lines", len(curves.growth) - 1, *content) if curves.rest else join(*content)
+
+
 def curve_data(curves: Curves) -> str:
     """Return the values that the pointer shows, as JSON."""
 
     def lines(of: list[Line]) -> list[dict[str, Any]]:
-        return [{"name": one.name, "style": one.style, "values": one.values.round(4).tolist()} for one in of]
+        return [
+            {"name": one.name, "style": one.style, "values": one.values.round(4).tolist()}
+            | ({"rest": True} if one.name in curves.rest else {})
+            for one in of
+        ]
 
     sets = {
         "growth": {"times": curves.labels, "digits": 3, "percent": False, "lines": lines(curves.growth)},

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tradekit.market.panel import Floats
 
 SIDE = 1000  # the SVG's own units; the page stretches them
-POINTS = 640
+POINTS = 420
 LABEL_GAP = 0.046
 
 
@@ -42,6 +42,7 @@ def line_plot(
     filled: str | None = None,
     low: bool = False,
     ends: bool = True,
+    rest: frozenset[str] = frozenset(),
 ) -> Markup:
     """Return a plot of lines that share their P places.
 
@@ -54,6 +55,7 @@ def line_plot(
         filled: name of the line under which the area to the top is shaded.
         low: draw it low.
         ends: name each line at its right end.
+        rest: names of lines that are shown on demand, and not named at their ends; see ``on_demand``.
     """
     drawn = [_path(_level(tick.at), "grid") for tick in scale.ticks]
     if base is not None:
@@ -63,7 +65,7 @@ def line_plot(
         points = _points(line.values, scale)
         if line.name == filled:
             drawn.append(_path(f"M0 0L{points}L{SIDE} 0Z", "area"))
-        drawn.append(_path(f"M{points}", f"line c-{line.style}", line.name))
+        drawn.append(_path(f"M{points}", _class(f"line c-{line.style}", line.name, rest), line.name))
     svg = tag("svg", *drawn, viewBox=f"0 0 {SIDE} {SIDE}", preserveAspectRatio="none", aria_hidden="true")
     return tag(
         "div",
@@ -73,18 +75,16 @@ def line_plot(
             tag("span", tick.label, class_="x minor" if tick.minor else "x", style=f"left:{tick.at:.2%}")
             for tick in ticks
         ),
-        *(_end_labels(lines, scale) if ends else ()),
+        *(_end_labels([line for line in lines if line.name not in rest], scale) if ends else ()),
         tag("span", class_="cross"),
         class_="plot low" if low else "plot",
     )
 
 
-def legend(lines: Sequence[Line], *, always: bool = False) -> Markup:
+def legend(lines: Sequence[Line], *, always: bool = False, rest: frozenset[str] = frozenset()) -> Markup:
     """Return the names of the lines with their colours, for pages too narrow to name them at their ends, or always."""
-    keys = [
-        tag("li", tag("span", class_="key"), line.name, class_=f"c-{line.style}", data_line=line.name)
-        for line in reversed(lines)
-    ]
+    styles = {line.name: _class(f"c-{line.style}", line.name, rest) for line in reversed(lines)}
+    keys = [tag("li", tag("span", class_="key"), name, class_=style, data_line=name) for name, style in styles.items()]
     return tag("ul", *keys, class_="legend" if always else "legend lines")
 
 
@@ -135,11 +135,36 @@ def choice(name: str, panes: Sequence[tuple[str, Markup]], chosen: int = 0) -> M
     return tag("div", *inputs, labels, *(tag("div", pane, class_="pane") for _, pane in panes))
 
 
+def on_demand(name: str, count: int, *content: str | None) -> Markup:
+    """Return content of which the parts of class ``rest`` show when a box is ticked; works without a script.
+
+    Args:
+        name: unique on the page.
+        count: of all strategies, the rest among them.
+        content: with nothing of class ``rest`` in it, no box is needed and none is made by the caller.
+    """
+    box = tag("input", type="checkbox", id_=f"all-{name}", class_="all")
+    label = tag("label", f"All {count} strategies", for_=f"all-{name}", class_="all")
+    return tag("div", box, label, *content, class_="demand")
+
+
+def _class(names: str, line: str, rest: frozenset[str]) -> str:
+    return f"{names} rest" if line in rest else names
+
+
 def _points(values: Floats, scale: Scale) -> str:
-    """Return the path through the finite values, in SVG units; NaN leaves a place out."""
+    """Return the path through the finite values, in whole SVG units; NaN leaves a place out.
+
+    The first point, then steps from each to the next: half the size of as many places.
+    """
     across = np.linspace(0.0, SIDE, len(values)) if len(values) > 1 else np.array([0.0])
     down = SIDE * (1.0 - np.clip(scale.place(values), -0.1, 1.1))
-    return "L".join(f"{x:.1f} {y:.1f}" for x, y in zip(across, down, strict=True) if np.isfinite(y))
+    seen = np.isfinite(down)
+    points = np.column_stack([across[seen], down[seen]]).round().astype(int)
+    if not len(points):
+        return f"0 {SIDE}"
+    steps = "".join(f"l{x} {y}" if y >= 0 else f"l{x}{y}" for x, y in np.diff(points, axis=0).tolist())
+    return f"{points[0, 0]} {points[0, 1]}{steps}"
 
 
 def _path(shape: str, class_: str, line: str | None = None) -> Markup:

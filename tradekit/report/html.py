@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tradekit.report import run_sections, sections
+from tradekit.report import history, run_sections, sections
 from tradekit.report.equity import curve_data, curves_of, equity_section
+from tradekit.report.evidence_section import evidence
 from tradekit.report.markup import Markup, join, page, tag, typeset
 from tradekit.report.stress_sections import break_even, heat_map
 from tradekit.report.text import title
@@ -27,8 +28,11 @@ def report_html(summary: Summary, record: Record) -> str:
         equity_section(curves) if curves else None,
         sections.strategies(summary, styles),
         *([heat_map(summary, styles), break_even(summary, styles)] if summary["scenarios"] else []),
-        sections.costs(summary, styles),
+        evidence(summary, styles),
         sections.windows(summary),
+        history.monthly(summary, record),
+        history.rolling(summary, record, styles),
+        sections.costs(summary, styles),
         sections.actions(summary),
         sections.orders(summary),
         run_sections.further(summary),
@@ -36,11 +40,7 @@ def report_html(summary: Summary, record: Record) -> str:
         run_sections.skipped(summary),
         run_sections.setup(summary, record.manifest),
         run_sections.definitions(),
-        tag(
-            "footer",
-            f"Made by tradekit {record.manifest['versions'].get('tradekit', '')} with ",
-            tag("code", summary["command"]),
-        ),
+        _footer(summary, record.manifest["versions"]),
     )
     name = summary["verdict"]["candidate"] or summary["data"]["source"]
     return page(f"{title(summary)}: {name}", body, curve_data(curves) if curves else "{}")

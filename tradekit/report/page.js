@@ -9,7 +9,7 @@
     const tip = figure.querySelector(".tip");
     const rows = set.lines
       .map((line) => ({ ...line, value: line.values[at] }))
-      .filter((line) => line.value !== null)
+      .filter((line) => line.value !== null && (!line.rest || figure.querySelector("input.all").checked))
       .sort((a, b) => b.value - a.value);
     tip.replaceChildren();
     const head = document.createElement("b");

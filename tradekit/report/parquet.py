@@ -4,6 +4,7 @@ equity.parquet   one row per strategy, scenario and bar
 costs.parquet    one row per strategy, scenario and bar in which something filled: dollars traded, fills, cost by term
 orders.parquet   one row per order of the base scenario, rejected ones included
 windows.parquet  one row per strategy and walk-forward window
+trades.parquet   one row per round trip of the base scenario, from flat to flat, those still open included
 actions.parquet  one row per decision and symbol of a policy: the action chosen, the one executed, and why
 """
 
@@ -18,6 +19,7 @@ import pyarrow.parquet as pq
 
 from tradekit.market.costs import TERMS
 from tradekit.report.record import ORDER_NUMBERS, Actions, Orders, Record, Track, WindowRow
+from tradekit.report.trades import RoundTrip, round_trips
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,6 +45,25 @@ def write_tables(record: Record, folder: Path) -> None:
     }
     for name, table in tables.items():
         pq.write_table(table, folder / f"{name}.parquet", compression="zstd")
+
+
+def write_trades(orders: Orders, folder: Path) -> None:
+    """Write trades.parquet, the round trips that ``orders`` made; what is not known yet is null.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    rows = round_trips(orders)
+    kinds = dict.fromkeys(("entered", "exited"), STAMP) | dict.fromkeys(("strategy", "symbol", "side"), pa.string())
+    columns = {
+        name: pa.array(
+            [getattr(row, name) for row in rows],
+            kinds.get(name, pa.int64() if name == "fills" else pa.float64()),
+            from_pandas=True,
+        )
+        for name in RoundTrip._fields
+    }
+    pq.write_table(pa.table(columns), folder / "trades.parquet", compression="zstd")
 
 
 def read_tables(manifest: dict[str, Any], folder: Path) -> Record:

@@ -1,7 +1,7 @@
 """The run folder: what a run leaves on disk, written whole or not at all, and rebuilt from its own tables.
 
-manifest.json and the parquet files are the record. summary.json, summary.md and report.html are functions of it, so
-that rebuilding them gives the same bytes.
+manifest.json and the tables of ``NAMES`` are the record. summary.json, summary.md, report.html, trades.parquet and the
+figures are functions of it, so that rebuilding them gives the same bytes.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tradekit.errors import DeskError
-from tradekit.report.html import report_html
-from tradekit.report.parquet import NAMES, read_tables, write_tables
+from tradekit.report.html import report_html, styles_of
+from tradekit.report.parquet import NAMES, read_tables, write_tables, write_trades
+from tradekit.report.pictures import FOLDER, write_pictures
 from tradekit.report.record import Record, record_of
 from tradekit.report.summary import SCHEMA, summary_of, to_json
 from tradekit.report.text import summary_markdown
@@ -115,7 +116,7 @@ def read_summary(folder: str | Path) -> dict[str, Any]:
 
 
 def rebuild(folder: str | Path) -> Path:
-    """Write summary.json, summary.md and report.html of a run folder afresh from its tables; return the page.
+    """Write summary, page, trades and figures of a run folder afresh from its tables; return the page.
 
     Raises:
         DeskError: as in ``read_run``, or the folder cannot be written.
@@ -125,8 +126,9 @@ def rebuild(folder: str | Path) -> Path:
     with tempfile.TemporaryDirectory(prefix=".rebuild-", dir=_writable(folder)) as partial:
         try:
             _write_views(record, Path(partial))
-            for name in (SUMMARY, MARKDOWN, PAGE):
-                (Path(partial) / name).replace(folder / name)
+            shutil.rmtree(folder / FOLDER, ignore_errors=True)
+            for view in Path(partial).iterdir():
+                view.replace(folder / view.name)
         except OSError as error:
             raise _unwritable(folder, error) from error
     return folder / PAGE
@@ -148,6 +150,8 @@ def _write_views(record: Record, folder: Path) -> None:
     (folder / SUMMARY).write_text(to_json(summary), encoding="utf-8")
     (folder / MARKDOWN).write_text(summary_markdown(summary), encoding="utf-8")
     (folder / PAGE).write_text(report_html(summary, record), encoding="utf-8")
+    write_trades(record.orders, folder)
+    write_pictures(summary, record, styles_of(summary), folder)
 
 
 @contextmanager

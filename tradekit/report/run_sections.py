@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from tradekit.report.cells import Summary, candidate_first, facts_list, named, settings_text, th, value, wrap
+from tradekit.report.cells import (
+    Summary,
+    candidate_first,
+    facts_list,
+    named,
+    on_call,
+    rest_of,
+    settings_text,
+    th,
+    value,
+    with_all,
+    wrap,
+)
 from tradekit.report.columns import FURTHER, MAIN
 from tradekit.report.markup import Markup, section, table, tag
 from tradekit.report.text import skipped_lines
@@ -16,16 +28,17 @@ def further(summary: Summary) -> Markup | None:
     rows = candidate_first(summary)
     if not rows:
         return None
-    head = [th("Measure"), *(named(one["name"], summary) for one in rows)]
+    rest = rest_of(summary)
+    head = [th("Measure"), *(named(one["name"], summary, rest) for one in rows)]
     body = [
         tag(
             "tr",
             tag("th", column.heading, scope="row", title=column.meaning),
-            *(value(one["name"], column, one["metrics"]) for one in rows),
+            *(value(one["name"], column, one["metrics"], rest=one["name"] in rest) for one in rows),
         )
         for column in FURTHER
     ]
-    return section("Further measures", table(head, body, id_="further"))
+    return section("Further measures", with_all(summary, "further", table(head, body, id_="further")))
 
 
 def audits(summary: Summary) -> Markup | None:
@@ -33,6 +46,7 @@ def audits(summary: Summary) -> Markup | None:
     rows = [one for one in summary["strategies"] if one["audit"]]
     if not rows:
         return None
+    rest = rest_of(summary)
     head = [th("Strategy"), th("Causality", class_="text"), th("Bars compared"), th("Note", class_="text")]
     body = [
         tag(
@@ -43,11 +57,14 @@ def audits(summary: Summary) -> Markup | None:
             tag("td", _audit_note(one["audit"]) or DASH, class_=wrap(_audit_note(one["audit"])), data_label="Note"),
             data_audit=one["name"],
             data_passed=str(one["audit"]["passed"]).lower(),
+            class_=on_call(None, one["name"] in rest and bool(one["audit"]["passed"])),
         )
         for one in rows
     ]
     lead = "Every later bar is changed and every earlier decision must stay bit-identical."
-    return section("Causality audit", table(head, body, class_="cards", id_="audits"), lead=lead)
+    return section(
+        "Causality audit", with_all(summary, "audits", table(head, body, class_="cards", id_="audits")), lead=lead
+    )
 
 
 def _outcome(passed: bool) -> Markup:

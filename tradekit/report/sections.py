@@ -11,16 +11,19 @@ from tradekit.report.cells import (
     heat,
     named,
     number_cell,
+    on_call,
+    rest_of,
     robust_most,
     share_of,
     th,
     value,
+    with_all,
     wrap,
 )
 from tradekit.report.columns import MAIN
 from tradekit.report.figures import bar, forest, key, swatches
-from tradekit.report.markup import Markup, section, table, tag, typeset
-from tradekit.report.text import ranked
+from tradekit.report.markup import Markup, join, section, table, tag, typeset
+from tradekit.report.order import ranked
 from tradekit.report.words import DASH, dollars, number, percent
 
 TERM_STYLES = dict(zip(TERMS, ("s8", "s2", "s1", "s3", "s5"), strict=True))
@@ -65,13 +68,14 @@ def costs(summary: Summary, styles: dict[str, str]) -> Markup | None:
     if not used:
         return None
     most = max(sum(one["costs"]["a_year"].values()) for one in rows)
-    drawn: list[Markup] = []
+    rest, drawn = rest_of(summary), []
     for one in rows:
+        late = one["name"] in rest
         parts = [(one["costs"]["a_year"][term], TERM_STYLES[term]) for term in used]
         drawn += [
-            tag("span", one["name"], class_="policy" if styles[one["name"]] == "policy" else None),
-            bar(parts, most, "bare"),
-            tag("span", percent(one["metrics"]["cost_a_year"], 2), class_="value"),
+            tag("span", one["name"], class_=on_call("policy" if styles[one["name"]] == "policy" else None, late)),
+            bar(parts, most, "bare rest" if late else "bare"),
+            tag("span", percent(one["metrics"]["cost_a_year"], 2), class_=on_call("value", late)),
         ]
     head = [th("Strategy"), *(th(term.capitalize()) for term in used), th("Together"), th("Of gross profit")]
     body = [
@@ -84,15 +88,22 @@ def costs(summary: Summary, styles: dict[str, str]) -> Markup | None:
             ),
             number_cell(one["metrics"]["cost"], dollars, "cost", one["name"], "Together"),
             number_cell(one["metrics"]["cost_ratio"], percent, "cost_ratio", one["name"], "Of gross profit"),
+            class_=on_call(None, one["name"] in rest),
         )
         for one in rows
     ]
     return section(
         "What trading cost",
         swatches([(term.capitalize(), TERM_STYLES[term]) for term in used]),
-        tag("div", *drawn, class_="bars"),
-        tag("h3", "In dollars over the scored bars"),
-        table(head, body, class_="cards", id_="costs"),
+        with_all(
+            summary,
+            "costs",
+            join(
+                tag("div", *drawn, class_="bars"),
+                tag("h3", "In dollars over the scored bars"),
+                table(head, body, class_="cards", id_="costs"),
+            ),
+        ),
         _carry_note(rows),
         lead="Share of equity paid in a year, by term.",
     )
@@ -114,38 +125,45 @@ def windows(summary: Summary) -> Markup | None:
     if not several:
         return None
     most = robust_most(row["total_return"] for one in several for row in one["windows"])
-    head = [th("Test window"), *(named(one["name"], summary) for one in several), th(summary["data"]["benchmark"])]
+    rest = rest_of(summary)
+    head = [
+        th("Test window"),
+        *(named(one["name"], summary, rest) for one in several),
+        th(summary["data"]["benchmark"]),
+    ]
     counted = [k for k, row in enumerate(several[0]["windows"]) if row["bars"]]
-    body = [_window_row([one["windows"][k] | {"strategy": one["name"]} for one in several], most) for k in counted]
+    body = [
+        _window_row([one["windows"][k] | {"strategy": one["name"]} for one in several], most, rest) for k in counted
+    ]
     seen = len(several[0]["windows"]) - len(counted)
     left_out = f" {seen} earlier windows hold only bars that a policy was trained on and do not count." if seen else ""
     return section(
         "Window by window",
-        table(head, body, class_="heat", id_="windows"),
-        tag("p", _window_note(several) + left_out, class_="note"),
+        with_all(summary, "windows", table(head, body, class_="heat", id_="windows")),
+        tag("p", _window_note([one for one in several if one["name"] not in rest]) + left_out, class_="note"),
         lead="Return in each test window, fitted on the bars before it. Blue gains, orange loses.",
     )
 
 
-def _window_row(row: list[dict[str, Any]], most: float) -> Markup:
+def _window_row(row: list[dict[str, Any]], most: float, rest: frozenset[str]) -> Markup:
     """Return one window: every strategy's return in it, then the benchmark's."""
     first = row[0]
     span = tag("span", f"to {first['test_end']}", class_="kind")
     part = f"only {first['bars']} of {first['bars'] + first['seen_bars']} bars count" if first["seen_bars"] else None
     name = tag("th", first["test_start"], " ", span, part and tag("small", part), scope="row")
-    cells = [_window(one, most) for one in row]
+    cells = [_window(one, most, one["strategy"] in rest) for one in row]
     reference, window = first["benchmark_total_return"], str(first["window"])
     shown = percent(reference, sign=True)
     cells.append(heat(reference, share_of(reference, most), shown, metric="benchmark", window=window))
     return tag("tr", name, *cells)
 
 
-def _window(one: dict[str, Any], most: float) -> Markup:
+def _window(one: dict[str, Any], most: float, rest: bool) -> Markup:
     if one["failure"] is not None:
-        return tag("td", "failed", class_="none", title=one["failure"])
+        return tag("td", "failed", class_=on_call("none", rest), title=one["failure"])
     shown, share = percent(one["total_return"], sign=True), share_of(one["total_return"], most)
     names = {"metric": "window", "strategy": one["strategy"], "window": str(one["window"])}
-    return heat(one["total_return"], share, shown, **names)
+    return heat(one["total_return"], share, shown, rest=rest, **names)
 
 
 def _window_note(several: list[dict[str, Any]]) -> str:
@@ -199,10 +217,7 @@ def orders(summary: Summary) -> Markup | None:
         return None
     kinds = ("requested", "filled", "partial", "rejected")
 
-    def cells(one: dict[str, Any]) -> list[Markup]:
-        told, name = one["orders"], one["name"]
-        return [number_cell(told[k], lambda v: number(v, 0), f"orders.{k}", name, k.capitalize()) for k in kinds]
-
+    rest = rest_of(summary)
     head = [th("Strategy"), *(th(kind.capitalize()) for kind in kinds), th("Why not whole", class_="text")]
     body = [
         tag(
@@ -215,10 +230,11 @@ def orders(summary: Summary) -> Markup | None:
                 for kind in kinds
             ),
             _why(one["orders"]["reasons"]),
+            class_=on_call(None, one["name"] in rest),
         )
         for one in rows
     ]
-    return section("Orders", table(head, body, class_="cards", id_="orders"))
+    return section("Orders", with_all(summary, "orders", table(head, body, class_="cards", id_="orders")))
 
 
 def _why(reasons: dict[str, int]) -> Markup:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tradekit.report.cells import heat, robust_most, share_of, th
+from tradekit.report.cells import heat, named, on_call, rest_of, robust_most, share_of, th, with_all
 from tradekit.report.columns import STRESS
 from tradekit.report.figures import bar, choice
 from tradekit.report.markup import Markup, join, section, table, tag, typeset
@@ -23,7 +23,7 @@ def heat_map(summary: Summary, styles: dict[str, str]) -> Markup:
     panes = [(column.heading, _grid(summary, styles, column)) for column in STRESS]
     return section(
         "Under stress",
-        choice("stress", panes),
+        with_all(summary, "stress", choice("stress", panes)),
         lead="Blue gains, orange loses. Under a Sharpe ratio stands its interval of 95 %. Of a scenario with several "
         "drawn worlds the one with the median result is shown, and under it the range of 95 % of them. Replays "
         "fit each strategy on the bars before them and score it through the crisis; the others keep what was learnt.",
@@ -36,25 +36,27 @@ def _grid(summary: Summary, styles: dict[str, str], column: Column) -> Markup:
     most = robust_most(cell["metrics"][column.metric] for s in ran for cell in s["cells"] if cell["metrics"])
     first = summary["verdict"]["candidate"]
     names = sorted((one["name"] for one in summary["strategies"]), key=lambda name: name != first)
-    head = [th("Scenario"), *(th(name, class_="policy" if styles[name] == "policy" else None) for name in names)]
+    rest = rest_of(summary)
+    head = [th("Scenario"), *(named(name, summary, rest) for name in names)]
     body = []
     for scenario in ran:
         name = tag("th", scenario["name"], scope="row", title=_meaning(scenario))
         cells = sorted(scenario["cells"], key=lambda cell: cell["strategy"] != first)
-        body.append(tag("tr", name, *(_cell(scenario["name"], cell, column, most) for cell in cells)))
-    return table(head, body, class_="heat", id_=f"stress-{column.metric}")
+        shown = [_cell(cell, column, most, cell["strategy"] in rest) for cell in cells]
+        body.append(tag("tr", name, *shown, data_scenario=scenario["name"]))
+    return table(head, body, class_="heat", id_=f"stress-{column.metric}", data_metric=column.metric)
 
 
-def _cell(scenario: str, cell: dict[str, Any], column: Column, most: float) -> Markup:
+def _cell(cell: dict[str, Any], column: Column, most: float, rest: bool) -> Markup:
+    """Return a cell; its row says the scenario and its table the metric."""
     metrics = cell["metrics"]
     if metrics is None:
-        return tag("td", "skipped", class_="none", title=cell["skipped"])
+        return tag("td", "skipped", class_=on_call("none", rest), title=cell["skipped"])
     value = metrics[column.metric]
     share = share_of(value, most) * (-1.0 if column.metric == "max_drawdown" else 1.0)
     below = _range(cell, column)
     shown = join(typeset(column.show(metrics)), below and join(" ", tag("small", typeset(below))))
-    names = {"strategy": cell["strategy"], "scenario": scenario, "metric": column.metric}
-    return heat(value, share, shown, **names)
+    return heat(value, share, shown, rest=rest, strategy=cell["strategy"])
 
 
 def _range(cell: dict[str, Any], column: Column) -> str | None:
@@ -80,6 +82,7 @@ def break_even(summary: Summary, styles: dict[str, str]) -> Markup | None:
     rows = [one for one in summary["strategies"] if one["break_even"]]
     if not rows:
         return None
+    rest = rest_of(summary)
     head = [th("Strategy"), th("Over cash"), th("", class_="text"), th("Over buy_and_hold"), th("", class_="text")]
     body = []
     for one in rows:
@@ -102,6 +105,8 @@ def break_even(summary: Summary, styles: dict[str, str]) -> Markup | None:
                 tag("td", drawn, class_="text figure"),
             ]
         row = "policy" if styles[one["name"]] == "policy" else None
-        body.append(tag("tr", tag("th", one["name"], scope="row"), *cells, class_=row))
+        body.append(tag("tr", tag("th", one["name"], scope="row"), *cells, class_=on_call(row, one["name"] in rest)))
     lead = f"How many times the assumed costs an edge survives; a full bar is {FAR:g} times or more."
-    return section("Break-even costs", table(head, body, id_="break-even", class_="cards"), lead=lead)
+    return section(
+        "Break-even costs", with_all(summary, "even", table(head, body, id_="break-even", class_="cards")), lead=lead
+    )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from tradekit.report.columns import MAIN, SHARPE, STRESS, TOTAL_RETURN
 from tradekit.report.evidence import CEILING
+from tradekit.report.order import few, ranked
 from tradekit.report.words import DASH, number
 
 if TYPE_CHECKING:
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from tradekit.report.columns import Column
 
 Summary = dict[str, Any]
+IN_TERMINAL = 5
+"""Strategies that the stress tables of the terminal have room for."""
 
 
 def strategies_table(summary: Summary) -> Table:
@@ -34,19 +38,37 @@ def strategies_table(summary: Summary) -> Table:
 
 
 def stress_table(summary: Summary, column: Column = SHARPE) -> Table:
-    """Return one metric of every strategy in every scenario, and the multiples of the costs at which its edge dies."""
+    """Return one metric in every scenario, and the multiples of the costs at which an edge dies, of the few that count.
+
+    The last column is the median of all strategies that ran in the scenario.
+    """
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold", title=column.heading, title_justify="left")
     table.add_column("Scenario", no_wrap=True)
-    names = [one["name"] for one in summary["strategies"]]
-    for name in names:
+    shown = few(summary, IN_TERMINAL)
+    rest = len(shown) < sum(one["metrics"] is not None for one in summary["strategies"])
+    for name in [*shown, *(["median of all"] if rest else [])]:
         table.add_column(name, justify="right")
-    for heading, cells in _stress_rows(summary, column):
-        table.add_row(heading, *cells)
-    for heading, cells in _break_even_rows(summary):
+    medians = _medians(summary, column) if rest else {}
+    for heading, cells in _stress_rows(summary, column, shown):
+        table.add_row(heading, *cells, *([medians[heading]] if rest else []))
+    for heading, cells in _break_even_rows(summary, shown):
         table.add_row(heading, *cells, style="dim")
     return table
+
+
+def _medians(summary: Summary, column: Column) -> dict[str, str]:
+    """Return the median of a metric over all strategies, the ceiling aside, by scenario."""
+    found = {}
+    for scenario in summary["scenarios"]:
+        values = [
+            cell["metrics"][column.metric]
+            for one, cell in zip(summary["strategies"], scenario["cells"], strict=True)
+            if cell["metrics"] and cell["metrics"][column.metric] is not None and one["kind"] != CEILING
+        ]
+        found[scenario["name"]] = column.show({column.metric: median(values)}) if values else DASH
+    return found
 
 
 def summary_text(summary: Summary) -> RenderableType:
@@ -57,6 +79,7 @@ def summary_text(summary: Summary) -> RenderableType:
     parts: list[RenderableType] = [strategies_table(summary)]
     if summary["scenarios"]:
         parts += [Text(), stress_table(summary), Text(), stress_table(summary, TOTAL_RETURN)]
+        parts += [Text(line, style="dim") for line in _left_out(summary)]
     parts += [Text(f"skipped {what}: {why}", style="yellow") for what, why in skipped_lines(summary)]
     parts += [Text(), Text(_bars(summary), style="dim")]
     parts += [Text(), Text(f"{summary['verdict']['headline']}: {summary['verdict']['line']}", style="bold")]
@@ -80,9 +103,9 @@ def summary_markdown(summary: Summary) -> str:
     if summary["scenarios"]:
         names = [one["name"] for one in summary["strategies"]]
         for column in STRESS:
-            rows = [[heading, *cells] for heading, cells in _stress_rows(summary, column)]
+            rows = [[heading, *cells] for heading, cells in _stress_rows(summary, column, names)]
             blocks += [f"## {column.heading} under stress", _markdown(["Scenario", *names], rows)]
-        rows = [[heading, *cells] for heading, cells in _break_even_rows(summary)]
+        rows = [[heading, *cells] for heading, cells in _break_even_rows(summary, names)]
         blocks += ["## Break-even", _markdown(["Multiple of all costs", *names], rows)]
     failed = [one for one in summary["strategies"] if one["audit"] and not one["audit"]["passed"]]
     if failed:
@@ -122,16 +145,6 @@ def title(summary: Summary) -> str:
     return names[str(summary["kind"])]
 
 
-def ranked(summary: Summary) -> list[dict[str, Any]]:
-    """Return the strategies that were scored, best Sharpe ratio first, undefined ones after them, the ceiling last."""
-
-    def place(one: dict[str, Any]) -> tuple[bool, bool, float]:
-        ratio = one["metrics"]["sharpe"]
-        return one["kind"] == CEILING, ratio is None, -(ratio or 0.0)
-
-    return sorted((one for one in summary["strategies"] if one["metrics"]), key=place)
-
-
 def skipped_lines(summary: Summary) -> list[tuple[str, str]]:
     """Return what did not run and why: strategies and scenarios, those of one reason together, then failed windows."""
     groups: dict[tuple[str | None, str], list[str]] = {}
@@ -163,6 +176,13 @@ def break_even_text(summary: Summary, one: dict[str, Any], key: str) -> str:
     return f"x{number(multiple, 1)}" if multiple > 0.0 else "no edge"
 
 
+def _left_out(summary: Summary) -> list[str]:
+    """Say where the strategies are that the terminal leaves out of the stress tables."""
+    count = sum(one["metrics"] is not None for one in summary["strategies"])
+    shown = len(few(summary, IN_TERMINAL))
+    return [f"{shown} of {count} strategies; all of them in report.html and summary.json"] if shown < count else []
+
+
 def _bars(summary: Summary) -> str:
     data, scored = summary["data"], summary["data"]["scored"]
     bars = f"{data['source']}, {len(data['symbols'])} symbols, {data['frequency']} bars"
@@ -179,17 +199,19 @@ def _cells(one: dict[str, Any], columns: Sequence[Column]) -> list[str]:
     return [column.show(one["metrics"]) for column in columns]
 
 
-def _stress_rows(summary: Summary, column: Column) -> list[tuple[str, list[str]]]:
-    return [
-        (scenario["name"], [column.show(cell["metrics"]) if cell["metrics"] else DASH for cell in scenario["cells"]])
-        for scenario in summary["scenarios"]
-        if any(cell["metrics"] for cell in scenario["cells"])
-    ]
+def _stress_rows(summary: Summary, column: Column, names: Sequence[str]) -> list[tuple[str, list[str]]]:
+    rows = []
+    for scenario in summary["scenarios"]:
+        found = {cell["strategy"]: cell["metrics"] for cell in scenario["cells"]}
+        if any(found.values()):
+            rows.append((scenario["name"], [column.show(found[name]) if found[name] else DASH for name in names]))
+    return rows
 
 
-def _break_even_rows(summary: Summary) -> list[tuple[str, list[str]]]:
+def _break_even_rows(summary: Summary, names: Sequence[str]) -> list[tuple[str, list[str]]]:
+    by_name = {one["name"]: one for one in summary["strategies"]}
     return [
-        (heading, [break_even_text(summary, one, key) for one in summary["strategies"]])
+        (heading, [break_even_text(summary, by_name[name], key) for name in names])
         for heading, key in (("edge over cash dies at", "over_cash"), ("over buy_and_hold at", "over_buy_and_hold"))
     ]
 

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 DASH = "-"
+MUCH, MUCH_MONEY = 1e4, 1e11
+"""A fraction and dollars from which the digits are more than a reader can count: what perfect foresight earns."""
 
 
 def number(value: float | None, digits: int = 2, *, sign: bool = False) -> str:
@@ -26,20 +28,30 @@ def number(value: float | None, digits: int = 2, *, sign: bool = False) -> str:
 def percent(value: float | None, digits: int = 1, *, sign: bool = False) -> str:
     """Return a fraction as a percentage.
 
+    From a million per cent on it is told in powers of ten.
+
     >>> percent(0.1234), percent(-0.5, sign=True), percent(float("nan"))
     ('12.3 %', '-50.0 %', '-')
-    """
-    return DASH if value is None or not math.isfinite(value) else f"{number(100.0 * value, digits, sign=sign)} %"
-
-
-def dollars(value: float | None) -> str:
-    """Return whole dollars.
-
-    >>> dollars(-1234.4)
-    '-$1,234'
+    >>> percent(101_101_018_200.0, sign=True)
+    '+1.0e+13 %'
     """
     if value is None or not math.isfinite(value):
         return DASH
+    if abs(value) >= MUCH:
+        return f"{100.0 * value:{'+' if sign else ''}.1e} %"
+    return f"{number(100.0 * value, digits, sign=sign)} %"
+
+
+def dollars(value: float | None) -> str:
+    """Return whole dollars; from a hundred thousand million on in powers of ten.
+
+    >>> dollars(-1234.4), dollars(2.5e13)
+    ('-$1,234', '$2.5e+13')
+    """
+    if value is None or not math.isfinite(value):
+        return DASH
+    if abs(value) >= MUCH_MONEY:
+        return f"{'-' if value < 0 else ''}${abs(value):.1e}"
     whole = round(value)
     return f"{'-' if whole < 0 else ''}${abs(whole):,}"
 
