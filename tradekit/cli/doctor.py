@@ -130,7 +130,6 @@ def _desk_checks(desk: Desk) -> Iterator[Check]:
     from tradekit.desk.specs import read_backtest, read_stress
     from tradekit.learn.bundle import read_bundle
     from tradekit.learn.recipe import Recipe
-    from tradekit.live.spec import SessionSpec
 
     for folder in (desk.results, desk.journals, desk.policies):
         yield tried(f"write {desk.short(folder)}", partial(make_folder, folder))
@@ -139,9 +138,20 @@ def _desk_checks(desk: Desk) -> Iterator[Check]:
         (desk.backtests, "stress*.toml", read_stress),
         (desk.backtests, "walk_forward*.toml", read_backtest),
         (desk.backtests, "gate.toml", read_thresholds),
-        (desk.paper, "*.toml", SessionSpec.from_toml),
+        (desk.paper, "*.toml", _paper_reader),
         (desk.policies, "*/recipe.toml", Recipe.load),
         (desk.policies, "*/bundle", read_bundle),
     ]
     for folder, pattern, read in readers:
         yield from (tried(desk.short(path), partial(read, path)) for path in sorted(folder.glob(pattern)))
+
+
+def _paper_reader(path: Path) -> object:
+    """Read a file of paper/ as what it is: a session's spec, but for two names."""
+    from tradekit.desk.specs import read_costs
+    from tradekit.live.calibrate import FILE
+    from tradekit.live.exchange import Faults
+    from tradekit.live.spec import SessionSpec
+
+    readers = {FILE: read_costs, "faults.toml": Faults.from_toml}
+    return readers.get(path.name, SessionSpec.from_toml)(path)
