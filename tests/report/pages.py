@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 VOID = {"meta", "input", "br", "wbr"}
-SHARED = ("data-scenario", "data-metric")
+SHARED = ("data-scenario", "data-metric", "data-of")
 
 
 @dataclass
@@ -33,8 +33,8 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         one = Element(tag, {key: value or "" for key, value in attrs}, parents=tuple(e.name for e in self._open))
-        if tag == "td" and "data-strategy" in one.attributes:
-            # The row of a heat map says the scenario, its table the metric.
+        if tag == "td" and {"data-strategy", "data-month"} & one.attributes.keys():
+            # The row of a heat map says the scenario, its table the metric, that of months whose they are.
             for around in self._open:
                 one.attributes = {k: around.attributes[k] for k in SHARED if k in around.attributes} | one.attributes
         self.elements.append(one)

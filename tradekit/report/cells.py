@@ -64,10 +64,13 @@ def on_call(class_: str | None, rest: bool) -> str | None:
     return " ".join(part for part in (class_, "rest" if rest else None) if part) or None
 
 
-def with_all(summary: Summary, name: str, content: Markup) -> Markup:
-    """Return a table of all strategies with the box that shows those beyond the few; as it is where there are none."""
+def with_all(summary: Summary, name: str, content: Markup, *, narrow: bool = False) -> Markup:
+    """Return a table of all strategies with the box that shows those beyond the few; as it is where there are none.
+
+    ``narrow``: only a phone has the box, a wide page shows them all.
+    """
     count = len(ranked(summary))
-    return on_demand(name, count, content) if count > len(few(summary)) else content
+    return on_demand(name, count, content, narrow=narrow) if count > len(few(summary)) else content
 
 
 def rest_of(summary: Summary) -> frozenset[str]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tradekit.market.panel import Floats
 
 SIDE = 1000  # the SVG's own units; the page stretches them
-POINTS = 420
+POINTS = 320
 LABEL_GAP = 0.046
 
 
@@ -135,17 +135,18 @@ def choice(name: str, panes: Sequence[tuple[str, Markup]], chosen: int = 0) -> M
     return tag("div", *inputs, labels, *(tag("div", pane, class_="pane") for _, pane in panes))
 
 
-def on_demand(name: str, count: int, *content: str | None) -> Markup:
+def on_demand(name: str, count: int, *content: str | None, narrow: bool = False) -> Markup:
     """Return content of which the parts of class ``rest`` show when a box is ticked; works without a script.
 
     Args:
         name: unique on the page.
         count: of all strategies, the rest among them.
-        content: with nothing of class ``rest`` in it, no box is needed and none is made by the caller.
+        content: holds elements of class ``rest``.
+        narrow: on a phone only.
     """
     box = tag("input", type="checkbox", id_=f"all-{name}", class_="all")
     label = tag("label", f"All {count} strategies", for_=f"all-{name}", class_="all")
-    return tag("div", box, label, *content, class_="demand")
+    return tag("div", box, label, *content, class_="demand narrow" if narrow else "demand")
 
 
 def _class(names: str, line: str, rest: frozenset[str]) -> str:

@@ -58,15 +58,15 @@ def _calendar(name: str, months: dict[np.datetime64, float]) -> Markup:
             month = f"{year}-{k:02d}"
             value = months.get(np.datetime64(month))
             product *= 1.0 + (value or 0.0)
-            cells.append(_month(value, most, month, name))
+            cells.append(_month(value, most, month))
         whole = tag("td", percent(product - 1.0, sign=True), class_="total")
         body.append(tag("tr", tag("th", year, scope="row"), *cells, whole))
-    return table([th("Year"), *(th(month) for month in MONTHS), th("Year")], body, class_="heat calendar")
+    return table([th("Year"), *(th(month) for month in MONTHS), th("Year")], body, class_="heat calendar", data_of=name)
 
 
-def _month(value: float | None, most: float, month: str, name: str) -> Markup:
+def _month(value: float | None, most: float, month: str) -> Markup:
     shown = percent(value, sign=True).removesuffix(" %")
-    return heat(value, share_of(value, most), shown, month=month, of=name)
+    return heat(value, share_of(value, most), shown, month=month)
 
 
 def rolling(summary: dict[str, Any], record: Record, styles: dict[str, str]) -> Markup | None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 from tradekit.report import history, run_sections, sections
 from tradekit.report.equity import curve_data, curves_of, equity_section
+from tradekit.report.evidence import REFERENCE
 from tradekit.report.evidence_section import evidence
 from tradekit.report.markup import Markup, join, page, tag, typeset
+from tradekit.report.order import few
 from tradekit.report.stress_sections import break_even, heat_map
 from tradekit.report.text import title
 from tradekit.report.words import number, percent
@@ -48,15 +51,12 @@ def report_html(summary: Summary, record: Record) -> str:
 
 def styles_of(summary: Summary) -> dict[str, str]:
     """Return the line style of every strategy: the candidate stands out, buy and hold is ink, the rest have hues."""
-    styles, hue = {}, 0
-    for one in summary["strategies"]:
-        if one["name"] == summary["verdict"]["candidate"]:
-            styles[one["name"]] = "policy"
-        elif one["name"] == "buy_and_hold":
-            styles[one["name"]] = "hold"
-        else:
-            styles[one["name"]] = f"s{hue % 8 + 1}"
-            hue += 1
+    styles: dict[str, str] = {}
+    hues = cycle(f"s{k}" for k in range(1, 9))
+    # Those that are seen first come first: no two of them share a hue.
+    for name in dict.fromkeys([*few(summary), *(one["name"] for one in summary["strategies"])]):
+        special = {summary["verdict"]["candidate"]: "policy"}.get(name) or {REFERENCE: "hold"}.get(name)
+        styles[name] = special or next(hues)
     return styles
 
 

@@ -84,6 +84,8 @@ def _figure(width: float, height: float) -> tuple[Any, Any]:
 
 def _lines(curves: Curves, summary: dict[str, Any], *, falls: bool) -> Any:
     """Return growth of 1, or drawdown, of the strategies that the page shows first."""
+    from matplotlib.ticker import ScalarFormatter
+
     shown = {*few(summary), summary["data"]["benchmark"]}
     lines = [one for one in (curves.falls if falls else curves.growth) if one.name in shown]
     figure, axes = _figure(9.0, 3.0 if falls else 4.6)
@@ -97,6 +99,8 @@ def _lines(curves: Curves, summary: dict[str, Any], *, falls: bool) -> Any:
         values = np.concatenate([line.values for line in lines])
         if values.min() > 0.0 and values.max() > LOG_FROM * values.min():
             axes.set_yscale("log")
+            for axis in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+                axis(ScalarFormatter())
     axes.set_ylabel("Drawdown, %" if falls else "Growth of 1, after costs")
     rows = np.linspace(0, len(places) - 1, min(6, len(places))).round().astype(int)
     axes.set_xticks(rows, [curves.labels[row][:10] for row in rows])

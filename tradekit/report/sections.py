@@ -40,25 +40,26 @@ def strategies(summary: Summary, styles: dict[str, str]) -> Markup | None:
         max([0.0, *(m["sharpe_high"] for m in known)]) + 0.05,
     )
     head = [th("Strategy"), *(th(c.heading, title=c.meaning) for c in MAIN), th("Sharpe, 95 % interval")]
-    body = [_strategy(one, summary, styles, bounds) for one in rows]
+    body = [_strategy(one, styles, bounds, rest_of(summary)) for one in rows]
     carried = any(one["seen_bars"] for one in summary["strategies"])
     note = "Positions held when scoring begins were bought on bars that do not count; so were their costs and trades."
     return section(
         "Every strategy on the same bars and costs",
-        table(head, body, class_="cards", id_="strategies"),
+        with_all(summary, "strategies", table(head, body, class_="cards", id_="strategies"), narrow=True),
         tag("p", note, class_="note") if carried else None,
         lead="Best Sharpe ratio first. An interval that holds zero cannot be told from luck.",
     )
 
 
-def _strategy(one: dict[str, Any], summary: Summary, styles: dict[str, str], bounds: tuple[float, float]) -> Markup:
+def _strategy(one: dict[str, Any], styles: dict[str, str], bounds: tuple[float, float], rest: frozenset[str]) -> Markup:
     metrics, style = one["metrics"], styles[one["name"]]
     name = tag("th", key(style), one["name"], " ", tag("span", one["kind"], class_="kind"), scope="row")
     figure = None
     if metrics["sharpe_low"] is not None:
         figure = forest(metrics["sharpe"], metrics["sharpe_low"], metrics["sharpe_high"], bounds, style)
     cells = [value(one["name"], column, metrics) for column in MAIN]
-    return tag("tr", name, *cells, tag("td", figure, class_="figure"), class_="policy" if style == "policy" else None)
+    row = on_call("policy" if style == "policy" else None, one["name"] in rest)
+    return tag("tr", name, *cells, tag("td", figure, class_="figure"), class_=row)
 
 
 def costs(summary: Summary, styles: dict[str, str]) -> Markup | None:
