@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tradekit.engine.strategy import Portfolios, View
     from tradekit.market.panel import Floats, Panel
 
-RECIPE = Path("policies/symbol_ppo/recipe.toml")
+RECIPE = Path(__file__).resolve().parent.parent / "policies" / "symbol_ppo" / "recipe.toml"
 # Costs in proportion to what is traded, for which the optimum is known.
 LINEAR = CostModel(impact_coefficient=0.0)
 BASE = "shipped recipe"
