@@ -113,7 +113,7 @@ def test_without_a_stress_run_that_fits(tradekit: Callable[..., Answer], traded:
     answer = tradekit("gate", "free", "--json", cwd=traded)
     assert answer.status == 1
     assert _line(answer.json, "excess_under_shock")["verdict"] == "not judged"
-    stress = next(path.name for path in (traded / "backtests" / "results").iterdir())
+    stress = next(path.name for path in (traded / "backtests" / "results").glob("[!.]*"))
     asked = tradekit("gate", "free", "--stress", stress, cwd=traded)
     assert asked.status == 2
     assert (
@@ -122,7 +122,7 @@ def test_without_a_stress_run_that_fits(tradekit: Callable[..., Answer], traded:
 
 
 def test_a_stress_run_is_judged_by_itself(tradekit: Callable[..., Answer], traded: Path) -> None:
-    stress = next(path.name for path in (traded / "backtests" / "results").iterdir())
+    stress = next(path.name for path in (traded / "backtests" / "results").glob("[!.]*"))
     answer = tradekit("gate", stress, cwd=traded)
     assert (answer.status, answer.out.splitlines()[0]) == (0, "go: follows")
 
