@@ -157,7 +157,8 @@ class Panel:
         """
         if name not in self.side:
             known = f"; {suggest(name, self.side)}" if self.side else ""
-            raise DataError(f"{self.source}: no side series {name}{known}; give its file under side in [data], or by --side")
+            mend = "give its file under side in [data], or by --side"
+            raise DataError(f"{self.source}: no side series {name}{known}; {mend}")
         return self.side[name]
 
     @property
