@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
+from tests.report.conftest import PANEL, RUN, WINDOWS, Agent, Held
 from tests.report.pages import Page, numbers_that_differ
 from tests.report.test_session import shadow
-from tradekit.report.run_folder import read_summary
+from tradekit.engine.walk_forward import walk_forward
+from tradekit.report.order import MOST
+from tradekit.report.run_folder import read_summary, write_run
 from tradekit.report.session import session_html
 
 if TYPE_CHECKING:
@@ -41,6 +44,7 @@ DESK, PHONE = 1280, 390
 PROBE = """
 <script>
 addEventListener("load", () => {
+  const drawn = (one) => getComputedStyle(one).display !== "none";
   const shown = [...document.querySelectorAll(".figure[data-set] .plot")].find((one) => one.offsetParent);
   const box = shown.getBoundingClientRect();
   const at = { clientX: box.right - 1, clientY: box.top + box.height / 2, bubbles: true };
@@ -55,7 +59,12 @@ addEventListener("load", () => {
     ends: getComputedStyle(document.querySelector(".plot .end") || document.body).display,
     head: getComputedStyle(document.querySelector("table.cards thead") || document.body).position,
     lines: document.querySelectorAll(".plot path.line").length,
+    few: [...shown.querySelectorAll("path.line")].filter(drawn).length,
+    columns: [...document.querySelectorAll("#windows thead th")].filter(drawn).length,
   };
+  for (const box of document.querySelectorAll("label.all")) box.click();
+  found.all = [...shown.querySelectorAll("path.line")].filter(drawn).length;
+  found.allColumns = [...document.querySelectorAll("#windows thead th")].filter(drawn).length;
   const out = document.createElement("output");
   out.id = "probe";
   out.textContent = JSON.stringify(found);
@@ -139,6 +148,17 @@ def test_values_under_the_pointer(walked_folder: Path, tmp_path: Path) -> None:
         if one["metrics"]:
             assert shown[one["name"]] == pytest.approx(1.0 + one["metrics"]["total_return"], abs=6e-4)
     assert list(shown.values()) == sorted(shown.values(), reverse=True)
+
+
+def test_the_rest_of_many_strategies_shows_at_a_tick(tmp_path: Path) -> None:
+    result = walk_forward([*(Held(name=f"held_{k}") for k in range(11)), Agent()], PANEL, WINDOWS, audit=False)
+    folder = write_run(result, tmp_path / "run", **RUN)
+    seen = _open((folder / "report.html").read_text(encoding="utf-8"), tmp_path)
+    assert seen.console == []
+    assert numbers_that_differ(seen.page, read_summary(folder)) == []
+    # Beside the strategies there is a line for the benchmark, and columns for the window and the benchmark.
+    assert (seen.probe["few"], seen.probe["all"]) == (MOST + 1, 12 + 1)
+    assert (seen.probe["columns"], seen.probe["allColumns"]) == (MOST + 2, 12 + 2)
 
 
 def test_dark_is_dark(walked_folder: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from tests.report.pages import Page
 from tradekit.errors import DeskError
+from tradekit.report.figures import POINTS
 from tradekit.report.training import training_html, write_training_report
 from tradekit.report.training_curves import curves_of
 
@@ -151,7 +152,7 @@ def test_long_runs_are_thinned_and_judgements_kept() -> None:
     curves = curves_of(rows(3_000))
     assert curves.figure("sharpe", [("validation_sharpe", "Sharpe", "policy")]) is not None
     line = json.loads(curves.data())["sharpe"]["lines"][0]["values"]
-    assert len(line) == 640
+    assert len(line) == POINTS
     assert line[-1] == 300.0
     assert None not in line[2:]
 

@@ -21,11 +21,13 @@ from tradekit.report.cells import (
     wrap,
 )
 from tradekit.report.columns import MAIN
+from tradekit.report.evidence import CEILING
 from tradekit.report.figures import bar, forest, key, swatches
 from tradekit.report.markup import Markup, join, section, table, tag, typeset
 from tradekit.report.order import ranked
 from tradekit.report.words import DASH, dollars, number, percent
 
+DATE = len("2026-01-31")  # a window begins and ends with a session, at whatever hour
 TERM_STYLES = dict(zip(TERMS, ("s8", "s2", "s1", "s3", "s5"), strict=True))
 
 
@@ -34,12 +36,12 @@ def strategies(summary: Summary, styles: dict[str, str]) -> Markup | None:
     rows = ranked(summary)
     if not rows:
         return None
-    known = [one["metrics"] for one in rows if one["metrics"]["sharpe_low"] is not None]
+    known = [one["metrics"] for one in rows if one["metrics"]["sharpe_low"] is not None and one["kind"] != CEILING]
     bounds = (
         min([0.0, *(m["sharpe_low"] for m in known)]) - 0.05,
         max([0.0, *(m["sharpe_high"] for m in known)]) + 0.05,
     )
-    head = [th("Strategy"), *(th(c.heading, title=c.meaning) for c in MAIN), th("Sharpe, 95 % interval")]
+    head = [th("Strategy"), *(th(c.heading, title=c.meaning) for c in MAIN), th("95 % interval")]
     body = [_strategy(one, styles, bounds, rest_of(summary)) for one in rows]
     carried = any(one["seen_bars"] for one in summary["strategies"])
     note = "Positions held when scoring begins were bought on bars that do not count; so were their costs and trades."
@@ -55,7 +57,7 @@ def _strategy(one: dict[str, Any], styles: dict[str, str], bounds: tuple[float, 
     metrics, style = one["metrics"], styles[one["name"]]
     name = tag("th", key(style), one["name"], " ", tag("span", one["kind"], class_="kind"), scope="row")
     figure = None
-    if metrics["sharpe_low"] is not None:
+    if metrics["sharpe_low"] is not None and one["kind"] != CEILING:
         figure = forest(metrics["sharpe"], metrics["sharpe_low"], metrics["sharpe_high"], bounds, style)
     cells = [value(one["name"], column, metrics) for column in MAIN]
     row = on_call("policy" if style == "policy" else None, one["name"] in rest)
@@ -149,9 +151,9 @@ def windows(summary: Summary) -> Markup | None:
 def _window_row(row: list[dict[str, Any]], most: float, rest: frozenset[str]) -> Markup:
     """Return one window: every strategy's return in it, then the benchmark's."""
     first = row[0]
-    span = tag("span", f"to {first['test_end']}", class_="kind")
+    span = tag("span", f"to {first['test_end'][:DATE]}", class_="kind")
     part = f"only {first['bars']} of {first['bars'] + first['seen_bars']} bars count" if first["seen_bars"] else None
-    name = tag("th", first["test_start"], " ", span, part and tag("small", part), scope="row")
+    name = tag("th", first["test_start"][:DATE], " ", span, part and tag("small", part), scope="row")
     cells = [_window(one, most, one["strategy"] in rest) for one in row]
     reference, window = first["benchmark_total_return"], str(first["window"])
     shown = percent(reference, sign=True)
