@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from tradekit.engine.strategy import Portfolios, Targets
     from tradekit.engine.view import View
+    from tradekit.learn.agent import Diary
     from tradekit.learn.bundle import Bundle
     from tradekit.learn.slices import Split
     from tradekit.market.execution import ExecutionModel
@@ -54,6 +55,11 @@ class PolicyStrategy(SymbolAgent):
             BundleError: a file is missing, was changed, or is of a format this version does not read.
         """
         return cls(read_bundle(Path(path)))
+
+    def start(self, portfolios: int) -> Diary:
+        """Return an empty diary; the network is read now, and not while a bar waits for its decision."""
+        _ = self.bundle.network
+        return super().start(portfolios)
 
     @property
     def seen_end(self) -> np.datetime64:
