@@ -39,13 +39,9 @@ UPSETS = [
 
 def strategy_of(name: str, repository: Path) -> AnyStrategy:
     """Return a shipped strategy by name, or one of the policies of these tests."""
-    policies = {"agent": agent, "sleeves": Sleeves}
-    return policies[name]() if name in policies else load_strategy(name, find_desk(repository)).strategy
-
-
-def stopping_at(*bars: int) -> list[int]:
-    """Return the bars after which a session is still to be stopped."""
-    return list(bars)
+    if name == "agent":
+        return agent()
+    return Sleeves() if name == "sleeves" else load_strategy(name, find_desk(repository)).strategy
 
 
 @pytest.mark.parametrize("length", ["daily", "hourly"])
@@ -53,7 +49,7 @@ def stopping_at(*bars: int) -> list[int]:
 def test_parity_through_restarts_and_irregular_bars(name: str, length: str, repository: Path, tmp_path: Path) -> None:
     panel = random_panel(424, 3, seed=11)
     panel = intraday(panel, 7) if length == "hourly" else panel
-    strategy, stops = strategy_of(name, repository), stopping_at(3, 7, 12)
+    strategy, stops = strategy_of(name, repository), [3, 7, 12]
 
     def stop(stands: Snapshot) -> None:
         if stops and stands.done == stops[0]:
