@@ -1,8 +1,8 @@
 """Time many trainings side by side: ``python -m bench.many [--workers 2] [--timesteps N]``.
 
 A policy for each symbol under each seed, as cells over processes of one thread each, and one policy for all symbols
-together. Processes are started and libraries imported inside the time that is shown; a cell that is alone shows what a
-training costs without company.
+together. Processes are started and libraries imported inside the time that is shown. The processor time of one training
+hardly depends on what else the machine does; divided by the number of cores it is what idle ones would take.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import argparse
 import itertools
 import os
 import platform
+import sys
 import tempfile
 import time
 from dataclasses import replace
@@ -39,11 +40,11 @@ TIMESTEPS, WHOLE = 20_480, 102_400
 
 
 def one(panel: Panel, symbols: Sequence[str], recipe: Recipe) -> float:
-    """Train on some symbols and return the seconds it took, without its process's start."""
-    begin = time.perf_counter()
+    """Train on some symbols and return the processor seconds it took, without its process's start."""
+    begin = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         train(recipe, panel.select(list(symbols)), Path(folder) / "run")
-    return time.perf_counter() - begin
+    return time.process_time() - begin
 
 
 class Job(NamedTuple):
@@ -58,7 +59,7 @@ class Job(NamedTuple):
 
 
 def timed(job: Job) -> tuple[float, float]:
-    """Do a job and return the seconds in all, and the mean of one training.
+    """Do a job and return the seconds in all, and the mean processor seconds of one training.
 
     Raises:
         SystemExit: a training failed.
@@ -100,11 +101,12 @@ def main() -> None:
             Job(f"{len(each)} symbols", wide, each, SEEDS[:1], steps, workers),
             Job(f"{len(each)} symbols in one policy", wide, [wide.symbols], SEEDS[:1], WHOLE, 1),
         ]
-    table = Table("what", "trainings", "steps of each", "processes", "s", "s of one", "steps / s")
+    table = Table("what", "trainings", "steps of each", "processes", "s", "CPU s of one", "CPU s of all / processes")
     for job in jobs:
+        print(job.name, file=sys.stderr, flush=True)
         total, mean = timed(job)
         count = len(job.groups) * len(job.seeds)
-        figures = (f"{total:.1f}", f"{mean:.1f}", f"{count * job.timesteps / total:,.0f}")
+        figures = (f"{total:.1f}", f"{mean:.1f}", f"{count * mean / job.workers:.1f}")
         table.add_row(job.name, str(count), f"{job.timesteps:,}", str(job.workers), *figures)
     console = Console(width=140)
     console.print(f"{platform.machine()}, {os.cpu_count()} cores, load {load:.1f} before, torch {torch.__version__}")
