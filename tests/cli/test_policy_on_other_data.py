@@ -65,8 +65,9 @@ def demand_scored(summary: dict[str, Any]) -> None:
     shocks = [one for one in summary["scenarios"] if one["kind"] != "replay"]
     cells = [cell for one in shocks for cell in one["cells"] if cell["strategy"] == "symbol_ppo"]
     assert len(cells) == len(shocks)
+    drawn = [cell for cell in cells if cell["draws"]]  # paths have a length of their own
     for cell in (row, *cells):
         assert cell["skipped"] is None
-        assert cell["metrics"]["bars"] == summary["data"]["scored"]["bars"] > 200
+        assert cell["metrics"]["bars"] == summary["data"]["scored"]["bars"] > 200 or cell in drawn
         assert cell["metrics"]["trades"] > 0
         assert math.isfinite(cell["metrics"]["sharpe"])
