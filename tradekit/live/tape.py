@@ -122,7 +122,7 @@ class Tape:
         """Return everything so far. Later bars do not show in it: it ends here."""
         rows, contract = slice(0, self._count), self.contract
         none = absent(self._count, len(contract.symbols))
-        columns = {name: self._values[name][rows] if name in self._values else none for name in FIELDS}
+        columns: dict[str, Any] = {name: self._values[name][rows] if name in self._values else none for name in FIELDS}
         return LivePanel(
             timestamps=self._times[rows],
             symbols=contract.symbols,
