@@ -25,9 +25,7 @@ if TYPE_CHECKING:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow", "ignore:The ``noload`` loader strategy is deprecated")
 def test_curves_are_written_once_after_an_interruption(panel: Panel, tmp_path: Path) -> None:
     from mlflow import MlflowClient
-    from tensorboard.backend.event_processing.event_accumulator import (  # type: ignore[import-untyped] - it ships none
-        EventAccumulator,
-    )
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     store = f"sqlite:///{tmp_path / 'store.db'}"
     recipe = replace(quick(timesteps=2048), tracking=Tracking(tensorboard=True, mlflow=store))

@@ -87,7 +87,7 @@ def test_adjusted_returns_are_a_holders(rows: list[int], ratios: list[float], pa
     assert adjusted[-1] == close[-1]
 
 
-def panel_of(table: pd.DataFrame, tmp_path: Path, **options: str) -> Panel:
+def panel_of(table: pd.DataFrame, tmp_path: Path, **options: Any) -> Panel:
     table.to_parquet(tmp_path / "bars.parquet")
     return load_panel(tmp_path / "bars.parquet", **options)
 

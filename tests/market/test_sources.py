@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -126,7 +126,7 @@ def test_sample_takes_another_benchmark() -> None:
         ({"source": "sample", "start": "2020-01-02", "end": "2020-01-02"}, "one bar only .*widen start/end"),
     ],
 )
-def test_refuses_in_one_line(arguments: dict[str, str], message: str) -> None:
+def test_refuses_in_one_line(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message) as caught:
         load_panel(**arguments)
     assert "\n" not in str(caught.value)
