@@ -9,6 +9,8 @@ from collections import defaultdict
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tradekit.errors import SessionError
 from tradekit.live.follow import Opening
 from tradekit.live.journal import read_events
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from tradekit.live.orders import OrderLife
 
 ZERO = Decimal(0)
+A_WHILE = np.timedelta64(7, "D")
 
 
 def reconcile(path: Path, broker: Broker) -> dict[str, Any]:
@@ -124,7 +127,8 @@ def _positions(broker: Broker, opening: Opening, mine: dict[str, BrokerOrder]) -
 def _fills(broker: Broker, opening: Opening, mine: dict[str, BrokerOrder]) -> list[str]:
     """Return every own order whose executions do not add up to what it says it has filled."""
     summed: defaultdict[str, Decimal] = defaultdict(Decimal)
-    for execution in broker.executions(opening.at):
+    # A fill may carry the time at which its price was made, before the order; own ids tell whose it is.
+    for execution in broker.executions(opening.at - A_WHILE):
         summed[execution.order_id] += execution.quantity
     return [
         f"{key}: executions add up to {summed[order.id]}, the order says {order.filled}"
