@@ -123,7 +123,7 @@ def test_an_unsuitable_python_is_named(tmp_path: Path, answer: str) -> None:
         check=False,
     )
     assert run.returncode == 1
-    assert run.stderr.startswith(f"PYTHON={old} is not a Python 3.11 or later")
+    assert run.stderr.startswith(f"PYTHON={old} is not a Python 3.11.5 or later")
 
 
 # ---------------------------------------------------------------------------------------------------------- the wheel
