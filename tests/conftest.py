@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
+
+# A shell's background job ignores Ctrl+C, and so would every command that a test starts and interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Read when numpy, torch and numba are first imported, hence before any of them. Tests share few cores, and a
 # reduction split over threads would add up in another order.

@@ -80,7 +80,7 @@ def spoken(seconds: float) -> str:
     """Return a time as people say it.
 
     >>> spoken(8), spoken(95), spoken(7300)
-    ('8 s', '1 min 35 s', '2 h 2 min')
+    ('8 s', '1 min 35 s', '2 h 1 min')
     """
     whole = max(0, round(seconds))
     if whole < 60:
