@@ -16,9 +16,10 @@ import pytest
 from tests.live.toys import CLOSE, Drift, Sleeves
 from tests.live.trial import IMPATIENT
 from tests.panels import random_panel
-from tradekit.errors import BrokerError, SessionError, StrategyError, TradekitError
+from tradekit.errors import BrokerError, BundleError, SessionError, StrategyError, TradekitError
 from tradekit.learn.actions import ACTIONS, ActionScheme
 from tradekit.learn.agent import SymbolAgent
+from tradekit.learn.policy import PolicyStrategy
 from tradekit.live.broker import BrokerUncertain
 from tradekit.live.exchange import Exchange, ExchangeServer, Settings
 from tradekit.live.exchange.faults import Fault, Faults
@@ -208,6 +209,15 @@ def test_a_policy_that_returns_nonsense(tmp_path: Path) -> None:
     journal = tmp_path / "paper" / "journals" / "local.sqlite"
     report = session_report(journal)
     assert (report["state"], report["intents"]) == ("halted", 0)
+
+
+def test_a_bundle_of_another_bar_length(shared_data: Path, repository: Path, tmp_path: Path) -> None:
+    daily = PolicyStrategy.load(repository / "policies" / "symbol_ppo")
+    hourly = SessionSpec(data=str(shared_data / "hourly_ibkr"), bars=8, history=140)
+    with pytest.raises(BundleError, match=r"was trained on 1D bars .* has 1h bars") as caught:
+        start(hourly, daily, tmp_path)
+    one_line(caught.value)
+    assert session_report(tmp_path / "paper" / "journals" / "local.sqlite")["intents"] == 0
 
 
 def test_two_instances(tmp_path: Path) -> None:
