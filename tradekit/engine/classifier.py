@@ -65,6 +65,11 @@ class ClassifierStrategy:
         """Bars a decision needs, the newest included."""
         return self.features.lookback + self.smooth_bars - 1
 
+    @property
+    def label_bars(self) -> int:
+        """Bars from a decision to the price that decides whether it was right."""
+        return self.horizon_bars + 1
+
     def fit(self, train: Panel) -> ClassifierStrategy:
         """Return a copy that has learnt from ``train``.
 

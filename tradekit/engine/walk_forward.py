@@ -280,8 +280,12 @@ def _variants(
 
 
 def _judge(panel: Panel, strategy: AnyStrategy, setup: Setup, before: tuple[Outcome, ...]) -> Judged:
+    """Judge a strategy that its cells have fitted."""
+    return judged(prepared_of(strategy, setup.windows, before), panel, setup)
+
+
+def judged(fitted: Prepared, panel: Panel, setup: Setup) -> Judged:
     """Stitch what a fitted strategy decides, run it, and audit it."""
-    fitted = prepared_of(strategy, setup.windows, before)
     if all(failure is not None for failure in fitted.failures):
         return Judged(None, skipped=f"it failed in every window: {fitted.failures[0]}")
     try:
