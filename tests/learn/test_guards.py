@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from tradekit.learn.actions import NAMES
 from tradekit.learn.composite import composite_score
 from tradekit.learn.diagnosis import Finding
-from tradekit.learn.guards import CollapseGuard, EarlyStopping, alarms
+from tradekit.learn.guards import CollapseGuard, EarlyStopping, alarms, one_action
 from tradekit.learn.recipe import Guard, Validation
 
 HEALTHY = {
@@ -79,6 +80,20 @@ def test_a_pause_or_another_collapse_begins_again() -> None:
     for update, found in enumerate(([SPAM], [LOW], [SPAM], [other], [SPAM], []), start=3):
         assert guard.observe(update, found) is None
     assert CollapseGuard(Guard(collapse=False, patience=1)).observe(9, [SPAM]) is None
+
+
+def shares(**chosen: float) -> dict[str, float]:
+    return {f"chosen.{name}": chosen.get(name, 0.0) for name in NAMES}
+
+
+def test_one_action_is_looked_for_in_a_whole_episode() -> None:
+    """Environments in step: in the first of four updates of an episode all entries are made."""
+    entering, holding = shares(HOLD=0.9, BUY_LARGE=0.1), shares(HOLD=0.999, SELL_ALL=0.001)
+    assert one_action([entering, holding, holding, holding], 4) is None
+    assert one_action([entering, holding, holding, holding], 3) == "HOLD is 99.9% of what it chose in 3 updates"
+    assert one_action([holding, holding, holding], 4) is None  # not an episode yet
+    assert one_action([shares(HOLD=0.99, SELL_ALL=0.01)] * 4, 4) is None
+    assert one_action([shares(SELL_PARTIAL=1.0)] * 4, 4) == "SELL_PARTIAL is 100.0% of what it chose in 4 updates"
 
 
 def test_a_run_that_no_longer_improves_is_stopped() -> None:

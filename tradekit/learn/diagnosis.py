@@ -34,6 +34,7 @@ class Finding:
         return f"{self.name}: {self.evidence}; {self.what_to_change}"
 
 
+NO_TRADES = "no_trades"
 # Share of decisions from which an action counts as all that a policy does, and from which refusals are a habit.
 NOTHING_ELSE, HABIT = 0.99, 0.25
 # Share of decisions from which buying that nothing ends is a collapse, and sales a buyer of that kind makes at most.
@@ -117,7 +118,7 @@ def _no_trades(said: ActionStatistics) -> Finding | None:
     advice = "raise entropy.coefficient or train longer"
     if said.unfilled:
         advice = "give the orders volume and cash to fill with: see the reasons in the ledger"
-    return Finding("no_trades", evidence, advice, is_collapse=True)
+    return Finding(NO_TRADES, evidence, advice, is_collapse=True)
 
 
 def _one_action(said: ActionStatistics) -> Finding | None:

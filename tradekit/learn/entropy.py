@@ -55,11 +55,12 @@ class Entropy:
         adaptive_scale, adaptive_decay: see ``adaptive``.
         adaptive_warmup_steps: b stays 0 so long.
         adaptive_most: the factor 1 + b is at most this.
-        guard: multiply the weight when the entropy stays low, and end the run when that does not help.
+        guard: multiply the weight when the entropy stays low, and end the run when that does not help and the policy
+            has stopped acting.
         guard_floor: what counts as low, nats.
         guard_after_steps: the guard looks on until then.
         guard_factor, guard_most: what one intervention multiplies the weight by, and all of them together at most.
-        guard_cooldown_steps: between interventions, and between the last one and the end.
+        guard_cooldown_steps: between interventions, and after the last one between questions whether it helped.
         guard_patience: updates in a row that have to be low.
 
     Raises:
@@ -138,7 +139,7 @@ class EntropyControl:
         bonus: b of the adaptive bonus.
         boost: product of the guard's interventions.
         low: updates in a row under the guard's floor.
-        boosted_at: step of the last intervention; None: there was none.
+        boosted_at: step at which the guard last intervened, or found nothing left to raise; None: it never did.
     """
 
     settings: Entropy
@@ -153,7 +154,12 @@ class EntropyControl:
         return self.settings.scheduled(step, self.timesteps) * (1.0 + self.bonus) * self.boost
 
     def observe(self, step: int, entropy: float) -> str | None:
-        """Take note of the mean ``entropy`` of an update that ended at ``step``; return why the run must end, if so."""
+        """Take note of the mean ``entropy`` of an update that ended at ``step``.
+
+        Returns:
+            one line once the entropy stays low and the guard has nothing left to raise. That alone is no collapse: a
+            policy that is sure of what it does looks the same; see ``guards.one_action``.
+        """
         if self.settings.adaptive and step > self.settings.adaptive_warmup_steps:
             self._adapt(entropy)
         return self._guard(step, entropy) if self.settings.guard else None
@@ -177,12 +183,11 @@ class EntropyControl:
             return None
         if self.boosted_at is not None and step - self.boosted_at < told.guard_cooldown_steps:
             return None
+        self.boosted_at, self.low = step, 0
         if self.boost >= told.guard_most:
             return (
-                f"entropy collapse: the policy's entropy is {entropy:.3f} nats, under {told.guard_floor:g}, although "
-                f"the entropy bonus was multiplied by {self.boost:g}; raise entropy.coefficient and entropy.final, or "
-                "lower ppo.learning_rate"
+                f"the policy's entropy is {entropy:.3f} nats, under {told.guard_floor:g}, although the entropy bonus "
+                f"was multiplied by {self.boost:g}"
             )
         self.boost = min(self.boost * told.guard_factor, told.guard_most)
-        self.boosted_at, self.low = step, 0
         return None

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tradekit.learn.diagnosis import Finding
+from tradekit.learn.actions import NAMES
+from tradekit.learn.diagnosis import NOTHING_ELSE, Finding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -110,6 +111,36 @@ def _one_component(rows: Sequence[Row]) -> Finding | None:
                 f"lower its weight: the policy learns {component}, not profit",
             )
     return None
+
+
+def one_action(rows: Sequence[Row], updates: int) -> str | None:
+    """Return which action is all that was chosen in the last ``updates``, in words; None: there is more than one.
+
+    A whole episode has to be looked at: environments begin theirs together, so that of the updates of one the first has
+    all the entries, and what follows is holding.
+    """
+    shares = {name: float(np.mean([row[f"chosen.{name}"] for row in rows[-updates:]])) for name in NAMES}
+    name = max(shares, key=shares.__getitem__)
+    if len(rows) < updates or not shares[name] > NOTHING_ELSE:
+        return None
+    return f"{name} is {shares[name]:.1%} of what it chose in {updates} updates"
+
+
+def rests(rows: Sequence[Row], updates: int) -> bool:
+    """Return whether something was traded within the last ``updates``, an episode of them, though not in the last.
+
+    Environments begin their episodes together, so that one who buys and holds trades in the first update of each alone.
+    """
+    return len(rows) < updates or any(row["executed_trade_rate"] > 0.0 for row in rows[-updates:])
+
+
+def confident(low: str, rows: Sequence[Row]) -> Finding:
+    """Return the alarm for a policy of low entropy, described by ``low``, that still acts."""
+    return _alarm(
+        "confident",
+        f"{low}; but it still acts, at {rows[-1]['voluntary_trade_rate']:.1%} of the steps, so the run goes on",
+        "should validation get worse, raise entropy.coefficient and entropy.final",
+    )
 
 
 @dataclass

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 
 from tradekit.learn.checkpoint import Checkpoint, Store
-from tradekit.learn.diagnosis import diagnose
+from tradekit.learn.diagnosis import NO_TRADES, diagnose
 from tradekit.learn.entropy import EntropyControl
 from tradekit.learn.env import VectorSymbolEnv
-from tradekit.learn.guards import WARM_UP, CollapseGuard, EarlyStopping, alarms
+from tradekit.learn.guards import WARM_UP, CollapseGuard, EarlyStopping, alarms, confident, one_action, rests
 from tradekit.learn.network import FrozenPolicy, frozen, one_thread
 from tradekit.learn.ppo import Judgement, Learner, build_model, judge
 from tradekit.learn.watch import Watch, telling
@@ -90,6 +90,7 @@ class Training:
         self._watch.init_callback(self.model)
         self._entropy = EntropyControl(recipe.entropy, self._total)
         self._collapse = CollapseGuard(recipe.guard)
+        self._episode_updates = math.ceil(recipe.environment.episode_bars / recipe.ppo.steps)
         self._early = EarlyStopping(recipe.validation)
         self.store = Store(place.folder, recipe.checkpoints.best)
         self._alarms: dict[str, dict[str, Any]] = {}
@@ -163,7 +164,12 @@ class Training:
 
     def _guard(self, row: dict[str, Any], found: Sequence[Finding]) -> None:
         """Let the guards see an update; they may end the run."""
-        halted = self._entropy.observe(row["step"], row["entropy"])
+        if rests(self.rows, self._episode_updates):
+            found = [one for one in found if one.name != NO_TRADES]
+        low = self._entropy.observe(row["step"], row["entropy"])
+        halted = self._entropy_collapse(low) if low is not None else None
+        if low is not None and halted is None:
+            found = [*found, confident(low, self.rows)]
         halted = self._collapse.observe(len(self.rows), found) or halted
         if halted is not None:
             self._ended = (HALTED, halted)
@@ -171,6 +177,22 @@ class Training:
             for alarm in (*found, *alarms(self.rows)):
                 self._alarms.setdefault(alarm.name, {"first_step": row["step"]})
                 self._alarms[alarm.name] |= {"last_step": row["step"], "said": str(alarm)}
+
+    def _entropy_collapse(self, low: str) -> str | None:
+        """Return why a policy of low entropy, described by ``low``, ends the run; None: it is sure, and still acts.
+
+        What is sampled counts and what is exported: a policy that only buys and holds decides on one bar of an episode.
+        """
+        single = one_action(self.rows, self._episode_updates)
+        if single is None:
+            return None
+        judged = self._judged(frozen(self.model, self.task.statistics), self.model.num_timesteps)
+        if judged.statistics.total_trades:
+            return None
+        return (
+            f"entropy collapse: {low}; {single}, and on the validation bars it never trades; raise entropy.coefficient "
+            "and entropy.final, or lower ppo.learning_rate"
+        )
 
     def _judge(self, row: dict[str, Any]) -> tuple[bool, float]:
         """Judge the policy as it is now, and add the figures to ``row``."""
