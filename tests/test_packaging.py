@@ -95,7 +95,7 @@ def distributions(names: set[str]) -> set[str]:
 
 
 def test_every_import_is_declared() -> None:
-    core = {canonicalize_name(requirement.name) for requirement in declared("yahoo", "ray", "mlflow")}
+    core = {canonicalize_name(requirement.name) for requirement in declared("yahoo", "ray", "mlflow", "onnx")}
     assert distributions(imports("tradekit", "strategies")) <= core
     test = {canonicalize_name(requirement.name) for requirement in declared("test")}
     assert distributions(imports("tests")) <= test
