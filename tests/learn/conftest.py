@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save
 
 from tests.panels import random_panel
 from tradekit.learn.bundle import Bundle, write_bundle
@@ -41,8 +42,15 @@ def untrained(recipe: Recipe, panel: Panel, folder: Path, seed: int = 0) -> Bund
     spec = feature_spec(recipe, panel)
     split = split_bars(recipe, panel, spec)
     task = Task(panel[: split.stop], spec, stop=split.train_stop)
-    policy = FrozenPolicy(random_logits(len(task.statistics.mean), seed), task.statistics)
-    return write_bundle(folder, manifest_of(recipe, task, split, {}), to_torchscript(policy), b"")
+    logits = random_logits(len(task.statistics.mean), seed)
+    policy = FrozenPolicy(logits, task.statistics)
+    places = {"mlp_extractor.policy_net.0": logits[0], "action_net": logits[2]}
+    weights = {
+        f"{place}.{name}": value.detach().numpy()
+        for place, layer in places.items()
+        for name, value in layer.named_parameters()
+    }
+    return write_bundle(folder, manifest_of(recipe, task, split, {}), to_torchscript(policy), save(weights))
 
 
 def random_logits(width: int, seed: int = 0) -> torch.nn.Sequential:

@@ -20,8 +20,10 @@ from tests.learn.conftest import observations, quick, random_logits, untrained
 from tradekit.errors import BundleError, DeskError
 from tradekit.learn.actions import HOLD
 from tradekit.learn.bundle import MANIFEST, POLICY, WEIGHTS, Bundle, _digest, copy_bundle, read_bundle
+from tradekit.learn.export import export
 from tradekit.learn.network import TIE, FrozenPolicy, ask, from_torchscript, to_torchscript
 from tradekit.learn.observations import Normalisation
+from tradekit.learn.runtimes import ONNX, RUNTIMES, read, write
 
 if TYPE_CHECKING:
     from tradekit.market.panel import Panel
@@ -146,8 +148,16 @@ def test_an_unwritable_folder_is_one_line(bundle: Bundle, tmp_path: Path) -> Non
     assert str(caught.value).startswith(f"{tmp_path / 'file' / 'bundle'}: cannot write there (")
 
 
-def test_decisions_survive_saving(bundle: Bundle) -> None:
+@pytest.fixture(params=RUNTIMES)
+def either(request: pytest.FixtureRequest, bundle: Bundle, tmp_path: Path) -> Bundle:
+    """Return the bundle, run from each of its policy files."""
+    shutil.copytree(bundle.folder, tmp_path / "either")
+    return export(read_bundle(tmp_path / "either"), ONNX).bundle if request.param == ONNX else bundle
+
+
+def test_decisions_survive_saving(either: Bundle) -> None:
     """The oracle is the formula in numpy, from the weights that were saved."""
+    bundle = either
     raw, mask = observations(bundle, 400)
     raw[::7, 0] = np.nan
     action, probabilities = bundle.decide(raw, mask)
@@ -169,7 +179,8 @@ def array(parameter: Any) -> np.ndarray[Any, Any]:
     return numbers
 
 
-def test_a_decision_does_not_depend_on_its_batch(bundle: Bundle) -> None:
+def test_a_decision_does_not_depend_on_its_batch(either: Bundle) -> None:
+    bundle = either
     raw, mask = observations(bundle, 300, seed=2)
     whole, probabilities = bundle.decide(raw, mask)
     rng = np.random.default_rng(3)
@@ -180,39 +191,43 @@ def test_a_decision_does_not_depend_on_its_batch(bundle: Bundle) -> None:
         assert part == pytest.approx(probabilities[rows], abs=1e-12)
 
 
+@pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize(("gap", "expected"), [(0.5 * TIE, 2), (2.0 * TIE, 5)])
-def test_ties_take_the_lowest_action(gap: float, expected: int) -> None:
+def test_ties_take_the_lowest_action(gap: float, expected: int, runtime: str) -> None:
     head = torch.nn.Linear(1, 7).double()
     with torch.no_grad():
         head.weight.zero_()
         head.bias.copy_(torch.tensor([0.0, 0.0, 1.0, 0.5, 0.0, 1.0 + gap, 3.0], dtype=torch.float64))
     policy = FrozenPolicy(head, Normalisation(np.zeros(1), np.ones(1)))
-    network = from_torchscript(to_torchscript(policy))
     mask = np.array([[True] * 6 + [False]])
-    action, probabilities = ask(network, np.zeros((1, 1)), mask)
+    action, probabilities = read(write(policy, runtime), runtime)(np.zeros((1, 1)), mask)
     assert action.tolist() == [expected]
     assert probabilities[0, 6] == 0.0
 
 
 def test_the_policy_does_not_say_where_it_was_made(bundle: Bundle) -> None:
-    with zipfile.ZipFile(io.BytesIO(bundle.script)) as archive:
+    with zipfile.ZipFile(io.BytesIO(bundle.policy)) as archive:
         contents = b"".join(archive.read(name) for name in archive.namelist())
     assert b"class FrozenPolicy" in contents
     assert b"network.py" not in contents
     assert str(Path.cwd()).encode() not in contents
 
 
-def test_weights_that_are_no_numbers_hold() -> None:
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("place", range(7))
+def test_weights_that_are_no_numbers_hold(place: int, runtime: str) -> None:
     head = torch.nn.Linear(1, 7).double()
     with torch.no_grad():
-        head.bias[3] = torch.nan
+        head.bias.copy_(torch.arange(7.0))
+        head.bias[place] = torch.nan
     policy = FrozenPolicy(head, Normalisation(np.zeros(1), np.ones(1)))
-    action, probabilities = ask(policy, np.zeros((2, 1)), np.ones((2, 7), np.bool_))
-    assert action.tolist() == [HOLD, HOLD]
+    action, probabilities = read(write(policy, runtime), runtime)(np.zeros((5, 1)), np.ones((5, 7), np.bool_))
+    assert action.tolist() == [HOLD] * 5
     assert np.isnan(probabilities).all()
 
 
-def test_a_bundle_can_be_sent_to_another_process(bundle: Bundle) -> None:
+def test_a_bundle_can_be_sent_to_another_process(either: Bundle) -> None:
+    bundle = either
     _ = bundle.network
     raw, mask = observations(bundle, 5)
     there = pickle.loads(pickle.dumps(bundle))  # noqa: S301 - our own object, as joblib sends it

@@ -29,6 +29,7 @@ COMMANDS = (
     "data",
     "train",
     "tune",
+    "export",
     "backtest",
     "stress",
     "gate",

@@ -2,8 +2,9 @@
 
 A bundle is a folder of ``policy.ts`` (TorchScript: raw observation and mask to action and probabilities, normalisation
 inside), ``weights.safetensors`` (actor and critic as trained) and ``bundle.json``, which says what the policy sees and
-does, on which bars it was trained and selected, and the SHA-256 of the other files and of itself. Digests find damage
-and mix-ups; they do not prove who wrote a bundle. Nothing is unpickled.
+does, on which bars it was trained and selected, and the SHA-256 of the other files and of itself. The same network may
+stand beside in another form, ``policy.onnx``; see ``tradekit.learn.export``. Digests find damage and mix-ups; they do
+not prove who wrote a bundle. Nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import json
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ import numpy as np
 from tradekit.errors import BundleError, ConfigError, DeskError
 from tradekit.learn import observations
 from tradekit.learn.actions import NAMES, ActionScheme
+from tradekit.learn.runtimes import RUNTIMES, TORCHSCRIPT, read, runtime_of
 from tradekit.market.features import FeatureSpec
 
 if TYPE_CHECKING:
@@ -30,11 +32,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tradekit.learn.network import Network
+    from tradekit.learn.agent import Decide
     from tradekit.market.panel import Bools, Floats
 
 FORMAT, VERSION = "tradekit-symbol-policy", 1
-MANIFEST, POLICY, WEIGHTS = "bundle.json", "policy.ts", "weights.safetensors"
+MANIFEST, POLICY, WEIGHTS = "bundle.json", RUNTIMES[TORCHSCRIPT].file, "weights.safetensors"
+EXPORTS = "exports"
 _KEYS = ("name", "actions", "observation", "recipe", "seed", "data", "versions", "metrics", "files")
 
 
@@ -45,19 +48,21 @@ class Bundle:
     Attributes:
         folder: where it was read.
         manifest: what ``bundle.json`` says.
-        script: the checked bytes of ``policy.ts``; torch reads them when the first decision is asked for.
+        runtime: which of its policy files decides; a name of ``tradekit.learn.runtimes``.
+        policy: the checked bytes of that file; they are read when the first decision is asked for.
     """
 
     folder: Path
     manifest: Mapping[str, Any]
-    script: bytes
+    runtime: str
+    policy: bytes
 
     def __repr__(self) -> str:
         data = self.data
         return f"Bundle({self.name}: {data['frequency']} bars of {data['source']}, trained to {data['seen_end'][:10]})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: self.__dict__[name] for name in ("folder", "manifest", "script")}
+        return {name: self.__dict__[name] for name in ("folder", "manifest", "runtime", "policy")}
 
     @property
     def name(self) -> str:
@@ -77,7 +82,7 @@ class Bundle:
 
     @property
     def digest(self) -> str:
-        """SHA-256 that identifies the bundle, its files included."""
+        """SHA-256 that identifies the policy: all that training wrote, and nothing that was exported from it later."""
         return str(self.manifest["digest"])
 
     @cached_property
@@ -96,49 +101,74 @@ class Bundle:
         return ActionScheme.from_dict(self.manifest["actions"]["scheme"])
 
     @cached_property
-    def network(self) -> Network:
-        """The TorchScript module.
+    def network(self) -> Decide:
+        """What decides: the policy file, read.
 
         Raises:
-            BundleError: this torch cannot read it.
+            BundleError: what reads it is not installed, or cannot read it.
         """
-        from tradekit.learn.network import from_torchscript
-
         try:
-            return from_torchscript(self.script)
+            return read(self.policy, self.runtime)
         except RuntimeError as error:
-            made = self.manifest["versions"].get("torch", "unknown")
+            file, writer, reader, _, again = RUNTIMES[self.runtime]
+            made = {**self.manifest["versions"], **self.exports.get("versions", {})}.get(writer, "unknown")
             raise BundleError(
-                f"{self.folder / POLICY}: this torch cannot read a policy written by torch {made}; train it again"
+                f"{self.folder / file}: this {reader} cannot read a policy written by {writer} {made}; {again}"
             ) from error
+
+    @property
+    def exports(self) -> Mapping[str, Any]:
+        """The policy files that were exported later: digests, and versions of the packages that wrote them."""
+        exports: Mapping[str, Any] = self.manifest.get(EXPORTS, {})
+        return exports
+
+    @property
+    def files(self) -> dict[str, str]:
+        """SHA-256 of each file, by its name."""
+        return {**self.manifest["files"], **self.exports.get("files", {})}
 
     def decide(self, observation: Floats, mask: Bools) -> tuple[NDArray[np.int64], Floats]:
         """Return actions (B,) and probabilities (B, 7) for raw observations (B, D) and masks (B, 7)."""
-        from tradekit.learn.network import ask
-
-        return ask(self.network, observation, mask)
+        return self.network(observation, mask)
 
 
-def read_bundle(path: Path) -> Bundle:
+def read_bundle(path: Path, runtime: str = TORCHSCRIPT) -> Bundle:
     """Read the bundle at ``path``, a bundle folder or a policy's folder with ``bundle/`` in it.
 
+    Every file is checked, whichever of them ``runtime`` runs.
+
     Raises:
-        BundleError: a file is missing, was changed, or is of a format this version does not read.
+        BundleError: a file is missing, was changed, or is of a format this version does not read; or ``runtime`` is not
+            installed, or has no file here.
+        ConfigError: there is no such runtime.
     """
+    policy = runtime_of(runtime).file
     folder = path if (path / MANIFEST).exists() or not (path / "bundle").is_dir() else path / "bundle"
-    manifest = _manifest(folder)
-    contents = {}
-    for name, digest in manifest["files"].items():
-        contents[name] = _read(folder / name)
-        if hashlib.sha256(contents[name]).hexdigest() != digest:
-            raise BundleError(
-                f"{folder / name}: its bytes are not those that {MANIFEST} names; restore the file or train again"
-            )
+    bundle = Bundle(folder, _manifest(folder), runtime, b"")
+    contents = contents_of(bundle)
     if POLICY not in contents:
         raise BundleError(f"{folder / MANIFEST}: names no {POLICY}; train the policy again")
-    bundle = Bundle(folder, manifest, contents[POLICY])
+    if policy not in contents:
+        raise BundleError(f"{folder}: has no {policy}; write it with: tradekit export {folder} --format {runtime}")
     _check_meaning(bundle)
-    return bundle
+    return replace(bundle, policy=contents[policy])
+
+
+def contents_of(bundle: Bundle) -> dict[str, bytes]:
+    """Return the bytes of a bundle's files, ``bundle.json`` aside, by name.
+
+    Raises:
+        BundleError: a file is missing or was changed.
+    """
+    contents = {}
+    for name, digest in bundle.files.items():
+        contents[name] = _read(bundle.folder / name)
+        if hashlib.sha256(contents[name]).hexdigest() != digest:
+            raise BundleError(
+                f"{bundle.folder / name}: its bytes are not those that {MANIFEST} names; "
+                "restore the file or train again"
+            )
+    return contents
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
@@ -155,6 +185,9 @@ def _manifest(folder: Path) -> dict[str, Any]:
         )
     if manifest.get("digest") != _digest(manifest):
         raise BundleError(f"{file}: it was changed after training; restore the file or train the policy again")
+    exports = manifest.get(EXPORTS)
+    if exports is not None and not (isinstance(exports, dict) and exports == sealed(manifest, exports)):
+        raise BundleError(f"{file}: what it says of exports was changed; restore the file or train the policy again")
     missing = [key for key in _KEYS if key not in manifest]
     if missing:
         raise BundleError(f"{file}: lacks {', '.join(missing)}; train the policy again")
@@ -198,16 +231,25 @@ def write_bundle(folder: Path, manifest: dict[str, Any], policy: bytes, weights:
     files = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     manifest = {"format": FORMAT, "version": VERSION, **manifest, "files": files}
     manifest["digest"] = _digest(manifest)
-    text = json.dumps(manifest, indent=1, allow_nan=False) + "\n"
-    replace_folder(folder, {**contents, MANIFEST: text.encode()})
+    replace_folder(folder, {**contents, MANIFEST: text_of(manifest)})
     return read_bundle(folder)
+
+
+def text_of(manifest: Mapping[str, Any]) -> bytes:
+    """Return the bytes of ``bundle.json``."""
+    return (json.dumps(manifest, indent=1, allow_nan=False) + "\n").encode()
+
+
+def sealed(manifest: Mapping[str, Any], exports: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a manifest says of ``exports``: files and versions, and a digest over them and the policy's own."""
+    said = {key: exports.get(key) for key in ("files", "versions")}
+    return {**said, "digest": _digest({"policy": manifest["digest"], **said})}
 
 
 def copy_bundle(bundle: Bundle, folder: Path) -> Bundle:
     """Write a checked bundle to another folder, as ``write_bundle`` does."""
-    names = (*bundle.manifest["files"], MANIFEST)
-    replace_folder(folder, {name: _read(bundle.folder / name) for name in names})
-    return read_bundle(folder)
+    replace_folder(folder, {**contents_of(bundle), MANIFEST: text_of(bundle.manifest)})
+    return read_bundle(folder, bundle.runtime)
 
 
 def replace_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
@@ -244,6 +286,6 @@ def cannot_write(folder: Path, error: OSError) -> DeskError:
 
 
 def _digest(manifest: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of everything the manifest says, its own digest aside."""
-    said = {key: value for key, value in manifest.items() if key != "digest"}
+    """Return the SHA-256 of everything the manifest says, its own digest and exports aside."""
+    said = {key: value for key, value in manifest.items() if key not in ("digest", EXPORTS)}
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()

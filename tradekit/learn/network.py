@@ -8,14 +8,14 @@ import warnings
 import zipfile
 from contextlib import contextmanager
 from copy import deepcopy
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from tradekit.learn.actions import ACTIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     Network = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 
 TIE = 1e-9
+_HIDDEN = "mlp_extractor.policy_net."
 _COUNTED = re.compile(rb"(___torch_mangle_)\d+")
 
 
@@ -62,11 +63,42 @@ class FrozenPolicy(torch.nn.Module):
         tied = torch.where(logits >= best - TIE, ids, torch.full_like(ids, ACTIONS))
         return tied.min(dim=1).values % ACTIONS, torch.softmax(logits, dim=1)
 
+    def layers(self) -> list[tuple[Floats, Floats]]:
+        """Return weight (O, I) and bias (O,) of each linear layer; between two of them there is a tanh.
+
+        Raises:
+            TypeError: the network has layers of another kind.
+        """
+        parts = [module for module in self.logits.modules() if not any(module.children())]
+        linear = [module for module in parts if isinstance(module, torch.nn.Linear)]
+        kinds = [torch.nn.Linear if k % 2 == 0 else torch.nn.Tanh for k in range(2 * len(linear) - 1)]
+        if [type(module) for module in parts] != kinds:
+            raise TypeError(f"not linear layers with a tanh between: {self.logits}")
+        return [(module.weight.numpy(), module.bias.numpy()) for module in linear]
+
 
 def frozen(model: MaskablePPO, normalisation: Normalisation) -> FrozenPolicy:
     """Return what ``model`` would deploy now."""
     policy = model.policy
     return FrozenPolicy(torch.nn.Sequential(policy.mlp_extractor.policy_net, policy.action_net), normalisation)
+
+
+def refrozen(weights: Mapping[str, NDArray[Any]], normalisation: Normalisation) -> FrozenPolicy:
+    """Return what ``frozen`` returned of the model whose weights these are, by the names that SB3 gives them.
+
+    Raises:
+        KeyError: the actor's are not among them.
+    """
+
+    def linear(name: str) -> torch.nn.Linear:
+        weight, bias = (torch.nn.Parameter(torch.from_numpy(weights[f"{name}.{part}"])) for part in ("weight", "bias"))
+        layer = torch.nn.Linear(weight.shape[1], weight.shape[0], device="meta")  # nothing is drawn for it
+        layer.weight, layer.bias = weight, bias
+        return layer
+
+    numbers = sorted({int(name.split(".")[2]) for name in weights if name.startswith(_HIDDEN)})
+    hidden = [layer for number in numbers for layer in (linear(f"{_HIDDEN}{number}"), torch.nn.Tanh())]
+    return FrozenPolicy(torch.nn.Sequential(*hidden, linear("action_net")), normalisation)
 
 
 def ask(network: Network, observation: Floats, mask: Bools) -> tuple[NDArray[np.int64], Floats]:

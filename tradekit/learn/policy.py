@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from tradekit.errors import BundleError, ConfigError, DataError, StrategyError
 from tradekit.learn.agent import SymbolAgent
 from tradekit.learn.bundle import WEIGHTS, read_bundle
+from tradekit.learn.export import export
 from tradekit.learn.recipe import Recipe
+from tradekit.learn.runtimes import RUNTIMES, TORCHSCRIPT
 from tradekit.market.features import FEATURES
 from tradekit.market.features import feature as feature_of
 
@@ -48,13 +50,19 @@ class PolicyStrategy(SymbolAgent):
         self.bundle = bundle
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> PolicyStrategy:
+    def load(cls, path: str | os.PathLike[str], runtime: str = TORCHSCRIPT) -> PolicyStrategy:
         """Load a policy's folder, or its bundle folder; see ``read_bundle``.
 
+        Args:
+            path: the folder.
+            runtime: ``torchscript`` runs policy.ts; ``onnx`` runs policy.onnx, which ``tradekit export`` writes.
+
         Raises:
-            BundleError: a file is missing, was changed, or is of a format this version does not read.
+            BundleError: a file is missing, was changed, or is of a format this version does not read; or the runtime is
+                not installed, or has no file there.
+            ConfigError: there is no such runtime.
         """
-        return cls(read_bundle(Path(path)))
+        return cls(read_bundle(Path(path), runtime))
 
     def start(self, portfolios: int) -> Diary:
         """Return an empty diary; the network is read now, and not while a bar waits for its decision."""
@@ -86,13 +94,14 @@ class PolicyStrategy(SymbolAgent):
     @property
     def identity(self) -> str:
         """What decides the policy's decisions, and those of policies that are trained by its recipe."""
-        file = self.bundle.folder.parent / RECIPE
-        return self.bundle.digest + (file.read_text(encoding="utf-8") if file.is_file() else "")
+        file, runtime = self.bundle.folder.parent / RECIPE, self.bundle.runtime
+        other = "" if runtime == TORCHSCRIPT else self.bundle.files[RUNTIMES[runtime].file]
+        return self.bundle.digest + other + (file.read_text(encoding="utf-8") if file.is_file() else "")
 
     def refit(self) -> RefitPolicy:
         """Return a strategy that trains by this policy's recipe wherever it is fitted."""
         recipe = self.recipe
-        return RefitPolicy(self.name, recipe, recipe.seed)
+        return RefitPolicy(self.name, recipe, recipe.seed, self.bundle.runtime)
 
     def check(self, panel: Panel, execution: ExecutionModel) -> None:
         """Raise BundleError when the policy was not trained for these bars, filled like this, naming what differs.
@@ -153,11 +162,13 @@ class RefitPolicy:
         name: of the policy.
         recipe: how to train; its own choice of bars is not used.
         seed: instead of the recipe's.
+        runtime: what runs the policies it trains.
     """
 
     name: str
     recipe: Recipe
     seed: int
+    runtime: str = TORCHSCRIPT
 
     kind = "policy"
     sleeves = True
@@ -201,7 +212,8 @@ class RefitPolicy:
         weights = None if previous is None else load(previous.weights)
         with tempfile.TemporaryDirectory(prefix="tradekit-refit-") as folder:
             made = train(recipe, bars, Path(folder) / "run", split=split_window(bars, warm_up), weights=weights)
-            return WindowPolicy(made.bundle, (made.bundle.folder / WEIGHTS).read_bytes())
+            bundle = made.bundle if self.runtime == TORCHSCRIPT else export(made.bundle, self.runtime).bundle
+            return WindowPolicy(bundle, (bundle.folder / WEIGHTS).read_bytes())
 
     def start(self, portfolios: int) -> Any:
         """Raise StrategyError: nothing is trained yet."""

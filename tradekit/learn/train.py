@@ -27,6 +27,7 @@ from tradekit.learn.run import (
     write_metrics,
     write_summary,
 )
+from tradekit.learn.runtimes import TORCHSCRIPT, write
 from tradekit.learn.slices import Split, feature_spec, split_bars
 from tradekit.learn.task import Task
 from tradekit.learn.telemetry import LOW_ENTROPY, verdict
@@ -258,13 +259,11 @@ def _finished(training: Training, outcome: Outcome, split: Split, out: Path) -> 
     """Export the best checkpoint of a run that has ended, and write its summary."""
     from safetensors.numpy import save
 
-    from tradekit.learn.network import to_torchscript
-
     best, policy, weights = training.best()
     healthy, line = _verdict(outcome, best)
     metrics = _metrics(outcome, best)
     manifest = manifest_of(training.recipe, training.task, split, metrics)
-    bundle = write_bundle(out / BUNDLE, manifest, to_torchscript(policy), save(weights))
+    bundle = write_bundle(out / BUNDLE, manifest, write(policy, TORCHSCRIPT), save(weights))
     said = {
         "verdict": line,
         "healthy": healthy,
