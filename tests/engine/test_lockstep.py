@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.worlds import EventStyle, Lockstep, Table, random_costs, random_execution, random_panel, random_weights
-from tradekit.engine.lockstep import Rollout, lockstep
+from tradekit.engine.lockstep import Job, Rollout, Stretch, lockstep, run_lockstep
 from tradekit.engine.simulate import simulate
 from tradekit.engine.strategy import Portfolios, Targets
-from tradekit.errors import StrategyError
+from tradekit.errors import DataError, StrategyError
 from tradekit.market import kernel
 from tradekit.market.costs import CostModel
 from tradekit.market.execution import ExecutionModel, open_book
@@ -55,10 +55,11 @@ class Recurrent:
         self.calls.append(len(portfolios))
         average, width = state["average"], portfolios.shares.shape[1]
         targets = np.empty((len(portfolios), width))
+        expected = portfolios.expected(np.array([view.bar for view in views])[portfolios.window])
         for b in range(len(portfolios)):
             view, first = views[portfolios.window[b]], portfolios.column[b]
             mark = view.mark[first : first + width]
-            held = np.where(portfolios.shares[b] + portfolios.pending[b] > 0, mark * portfolios.shares[b], 0.0).sum()
+            held = np.where(expected[b] > 0, mark * portfolios.shares[b], 0.0).sum()
             average[b] = 0.7 * average[b] + 0.3 * np.nan_to_num(np.log(mark)).sum() - 0.01 * held / portfolios.equity[b]
             draw = np.random.default_rng([portfolios.seed[b], int(view.timestamp.astype("i8")), first]).random()
             targets[b] = np.where(np.log(mark) + draw > average[b], 1.0 / width, 0.0)
@@ -118,6 +119,36 @@ def test_together_is_alone(seed: int, sleeves: bool, kind: type[Recurrent]) -> N
         if one == 0:
             by_itself = simulate(kind(sleeves=sleeves), panel, cost, execution, 1e5, start=start, stop=stop)
             demand_same(rollout.ledger, by_itself)
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 2**32), st.booleans(), st.sampled_from([Recurrent, Batched]))
+def test_together_on_several_panels_is_alone(seed: int, sleeves: bool, kind: type[Recurrent]) -> None:
+    """Panels of any length, some of whose spreads widen, under waits that do not divide their lengths."""
+    rng = np.random.default_rng(seed)
+    symbols = int(rng.integers(1, 4))
+    panels = [
+        random_panel(rng, int(rng.integers(3, 15)), symbols, holes=rng.random() < 0.5)
+        for _ in range(int(rng.integers(2, 5)))
+    ]
+    wide = 1.0 + rng.random(len(panels[0]))
+    panels[0] = replace(panels[0], spread_multiple=wide if rng.random() < 0.5 else None)
+    costs = [random_costs(rng) for _ in range(int(rng.integers(1, 3)))]
+    costs = [replace(cost, impact_basis=costs[0].impact_basis, impact_window_bars=3) for cost in costs]
+    execution = replace(random_execution(rng), allow_short=False)
+    stretches = [Stretch(panel, *window) for panel in panels for window in random_windows(rng, len(panel))]
+    stretches = [stretches[k] for k in rng.permutation(len(stretches))]
+    together = run_lockstep(kind(sleeves=sleeves), Job(stretches, [0], costs, execution, 1e5, True, None))
+    runs = [(stretch, cost) for stretch in stretches for cost in costs]
+    for ledger, ((panel, start, stop), cost) in zip(together, runs, strict=True):
+        demand_same(ledger, simulate(kind(sleeves=sleeves), panel, cost, execution, 1e5, start=start, stop=stop))
+
+
+def test_panels_of_other_symbols_do_not_run_together() -> None:
+    rng = np.random.default_rng(6)
+    stretches = [Stretch(random_panel(rng, 8, symbols), 0, 8) for symbols in (1, 2)]
+    with pytest.raises(DataError, match="have the same symbols"):
+        run_lockstep(Recurrent(sleeves=True), Job(stretches, [0], [CostModel()], ExecutionModel(), 1e5, True, None))
 
 
 def test_there_is_one_call_a_step_for_all_that_still_run() -> None:

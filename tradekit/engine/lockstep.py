@@ -1,7 +1,8 @@
 """Step closed-loop strategies over all their portfolios together: windows x seeds x cost scenarios x symbols.
 
-Portfolios never touch each other: each is settled by the kernel on its own, and sees the views of its own window. So a
-run in lockstep gives every portfolio what it would have had alone, for one call of the strategy per bar.
+Portfolios never touch each other: each is settled by the kernel on its own, and sees the views of its own window, which
+may be on bars of its own. So a run in lockstep gives every portfolio what it would have had alone, for one call of the
+strategy per bar.
 
 Rows of the batch lie window by window, the longest window first, then by seed, scenario and symbol. The windows that
 are still running are then always the first rows, and nothing has to be masked.
@@ -15,6 +16,7 @@ import numpy as np
 
 from tradekit.engine.copies import fresh
 from tradekit.engine.ledger import Ledger, order_table
+from tradekit.engine.stacked import stacked
 from tradekit.engine.strategy import (
     AnyStrategy,
     ClosedLoop,
@@ -30,7 +32,7 @@ from tradekit.engine.view import Watch
 from tradekit.errors import StrategyError
 from tradekit.market import kernel
 from tradekit.market.costs import CostModel, cost_rows
-from tradekit.market.execution import ExecutionModel, market_of, open_book
+from tradekit.market.execution import ExecutionModel, open_book
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -53,11 +55,18 @@ class Rollout(NamedTuple):
     ledger: Ledger
 
 
-class Job(NamedTuple):
-    """What to run: every window (first row, row after the last) under every seed and cost model."""
+class Stretch(NamedTuple):
+    """The bars ``start <= t < stop`` of a panel; the first decision is made after bar ``start`` closed."""
 
     panel: Panel
-    windows: Sequence[tuple[int, int]]
+    start: int
+    stop: int
+
+
+class Job(NamedTuple):
+    """What to run: every window under every seed and cost model."""
+
+    windows: Sequence[Stretch]
     seeds: Sequence[int]
     costs: Sequence[CostModel]
     execution: ExecutionModel
@@ -113,7 +122,8 @@ def lockstep(
     for seed in seeds:
         if seed < 0:
             raise StrategyError(f"seed {seed}: seeds are whole numbers, 0 or more")
-    job = Job(panel, windows, seeds, scenarios, execution or ExecutionModel(), float(cash), records, progress)
+    stretches = [Stretch(panel, start, stop) for start, stop in windows]
+    job = Job(stretches, seeds, scenarios, execution or ExecutionModel(), float(cash), records, progress)
     runs = [(start, stop, seed) for start, stop in windows for seed in seeds for _ in scenarios]
     return [
         Rollout(*run, ledger) for run, ledger in zip(runs, run_lockstep(as_closed_loop(strategy), job), strict=True)
@@ -121,7 +131,11 @@ def lockstep(
 
 
 def run_lockstep(strategy: ClosedLoop, job: Job) -> list[Ledger]:
-    """Return the ledgers of a checked job, by window, seed and scenario."""
+    """Return the ledgers of a checked job, by window, seed and scenario.
+
+    Raises:
+        DataError: its panels differ in their symbols, or lack what the models need.
+    """
     if not (job.windows and job.seeds and job.costs):
         return []
     return _Lockstep(strategy, job).run()
@@ -132,11 +146,15 @@ class _Lockstep:
 
     def __init__(self, strategy: ClosedLoop, job: Job) -> None:
         self.strategy, self.job = strategy, job
-        width = len(job.panel.symbols)
+        width = len(job.windows[0].panel.symbols)
         self.per, self.positions = (width, 1) if strategy.sleeves else (1, width)
-        self.order = sorted(range(len(job.windows)), key=lambda k: job.windows[k][0] - job.windows[k][1])
-        self.starts = np.array([job.windows[k][0] for k in self.order])
-        self.lengths = np.array([job.windows[k][1] - job.windows[k][0] for k in self.order])
+        self.order = sorted(range(len(job.windows)), key=lambda k: job.windows[k].start - job.windows[k].stop)
+        self.windows = [job.windows[k] for k in self.order]
+        self.starts = np.array([window.start for window in self.windows])
+        self.lengths = np.array([window.stop - window.start for window in self.windows])
+        self.panels = list({id(window.panel): window.panel for window in self.windows}.values())
+        places = {id(panel): place for place, panel in enumerate(self.panels)}
+        self.panel_of = np.array([places[id(window.panel)] for window in self.windows])
         runs = len(job.seeds) * len(job.costs)
         self.size = runs * self.per  # portfolios of one window
         self.batch = len(self.order) * self.size
@@ -149,40 +167,48 @@ class _Lockstep:
     def _book(self) -> Book:
         job, windows = self.job, len(self.order)
         seeds, scenarios = len(job.seeds), len(job.costs)
+        prices = np.tile(np.repeat(np.arange(scenarios), self.per), windows * seeds)
         return open_book(
             job.cash / self.per,
             np.tile(np.arange(self.per), windows * seeds * scenarios),
             self.positions,
             job.execution.latency_bars,
-            np.tile(np.repeat(np.arange(scenarios), self.per), windows * seeds),
+            prices + np.repeat(self.panel_of * scenarios, self.size),
             np.tile(np.repeat(np.asarray(job.seeds, np.int64), scenarios * self.per), windows),
         )
 
     def run(self) -> list[Ledger]:
         job, rules = self.job, self.job.execution.rules
-        market = market_of(job.panel, job.execution, job.costs)
-        table = cost_rows(job.costs, job.panel.bars_per_year)
+        market, shift = stacked(self.panels, self._spans(), job.execution, job.costs)
+        table = np.concatenate([cost_rows(job.costs, panel.bars_per_year) for panel in self.panels])
         mind: _Together | _Apart = _Apart(self)
         if len(self.order) > 1 and isinstance(self.strategy, ManyWindows):
             mind = _Together(self)
         begin, steps = np.repeat(self.starts, self.size), int(self.lengths[0])
+        down = np.repeat(np.array(shift)[self.panel_of], self.size)  # from a row of the panel to one of the market
         left = [int((self.lengths > step).sum()) for step in range(steps + 1)]  # windows that have a bar in each step
         for step in range(steps):
             running, deciding = left[step], left[step + 1]
             bars = begin[: running * self.size] + step
             if step > 0:
-                kernel.advance(market, rules, table, self.book, self.fills, bars)
+                kernel.advance(market, rules, table, self.book, self.fills, bars + down[: len(bars)])
                 if job.records:
                     self.rows.append(_order_rows(self.fills[: len(bars)], bars, rules.latency))
             self.equity[step, : len(bars)] = self.book.equity[: len(bars)]
             self.cash[step, : len(bars)] = self.book.cash[: len(bars)]
             if deciding:
                 targets = mind.decide(step, deciding)
-                asked = bars[: deciding * self.size]
+                asked = bars[: deciding * self.size] + down[: deciding * self.size]
                 kernel.place(market, rules, self.book, asked, targets.values, targets.are_shares)
             if job.progress:
                 job.progress(step + 1, steps)
         return self._ledgers(mind)
+
+    def _spans(self) -> list[tuple[int, int]]:
+        """Return the rows of each panel that its windows are in."""
+        mine = [self.panel_of == place for place in range(len(self.panels))]
+        stops = self.starts + self.lengths
+        return [(int(self.starts[one].min()), int(stops[one].max())) for one in mine]
 
     def _ledgers(self, mind: _Together | _Apart) -> list[Ledger]:
         rows = np.concatenate(self.rows) if self.rows else np.empty((0, kernel.ORDER_COLUMNS))
@@ -206,7 +232,7 @@ class _Lockstep:
         equity, carry = self.equity[:length, mine], self.book.carry[mine]
         return Ledger(
             name=self.strategy.name,
-            panel=self.job.panel[start : start + length],
+            panel=self.windows[place].panel[start : start + length],
             equity=equity.sum(axis=1),
             cash=self.cash[:length, mine].sum(axis=1),
             orders=orders,
@@ -224,8 +250,8 @@ class _Apart:
 
     def __init__(self, crowd: _Lockstep) -> None:
         self._size, self._starts, count = crowd.size, crowd.starts, len(crowd.order)
-        self._watch = Watch(crowd.job.panel)
-        self._pasts = [self._watch.past() for _ in range(count)]
+        self._watches = _watches(crowd)
+        self._pasts = [watch.past() for watch in self._watches]
         self._loops = [crowd.strategy] if count == 1 else [_own(crowd.strategy) for _ in range(count)]
         self._states = [loop.start(crowd.size) for loop in self._loops]
         self._portfolios = [_part(crowd, slice(k * crowd.size, (k + 1) * crowd.size)) for k in range(count)]
@@ -243,7 +269,7 @@ class _Apart:
 
     def _ask(self, k: int, step: int) -> Targets:
         loop, portfolios = self._loops[k], self._portfolios[k]
-        view = self._watch.view(self._pasts[k], int(self._starts[k]) + step)
+        view = self._watches[k].view(self._pasts[k], int(self._starts[k]) + step)
         return checked_targets(loop, loop.decide(view, portfolios, self._states[k]), portfolios.fills)
 
     def extras(self, place: int, mine: slice, length: int) -> dict[str, Any]:
@@ -257,8 +283,8 @@ class _Together:
 
     def __init__(self, crowd: _Lockstep) -> None:
         self._loop, self._crowd, self._starts = crowd.strategy, crowd, crowd.starts
-        self._watch = Watch(crowd.job.panel)
-        self._pasts = [self._watch.past() for _ in crowd.order]
+        self._watches = _watches(crowd)
+        self._pasts = [watch.past() for watch in self._watches]
         self._state = crowd.strategy.start(crowd.batch)
         self._portfolios = _part(crowd, slice(0, crowd.batch))
 
@@ -267,13 +293,19 @@ class _Together:
         if len(self._portfolios) > windows * self._crowd.size:
             self._portfolios = _part(self._crowd, slice(0, windows * self._crowd.size))
         assert isinstance(self._loop, ManyWindows)
-        views: list[View] = [self._watch.view(self._pasts[k], int(self._starts[k]) + step) for k in range(windows)]
+        views: list[View] = [self._watches[k].view(self._pasts[k], int(self._starts[k]) + step) for k in range(windows)]
         answer = self._loop.decide_all(views, self._portfolios, self._state)
         return checked_targets(self._loop, answer, self._portfolios.fills)
 
     def extras(self, place: int, mine: slice, length: int) -> dict[str, Any]:
         """Return what was recorded for the portfolios ``mine``."""
         return _extras(self._loop, self._state, mine, length)
+
+
+def _watches(crowd: _Lockstep) -> list[Watch]:
+    """Return what reveals the bars of each window; windows on one panel share it, and its features."""
+    watches = [Watch(panel) for panel in crowd.panels]
+    return [watches[place] for place in crowd.panel_of]
 
 
 def _own(strategy: ClosedLoop) -> ClosedLoop:

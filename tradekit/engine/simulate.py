@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, overload
 import numpy as np
 
 from tradekit.engine.ledger import ORDER, Ledger
-from tradekit.engine.lockstep import Job, run_lockstep
+from tradekit.engine.lockstep import Job, Stretch, run_lockstep
 from tradekit.engine.strategy import AnyStrategy, Strategy, as_closed_loop, checked_weights, is_open_loop
 from tradekit.errors import StrategyError
 from tradekit.market.costs import CostModel, cost_rows
@@ -150,6 +150,6 @@ def run_table(name: str, weights: Floats, run: Run) -> list[Ledger]:
 
 
 def _closed_loop(strategy: AnyStrategy, run: Run) -> list[Ledger]:
-    windows = [(run.start, run.stop)]
-    job = Job(run.panel, windows, [0], run.costs, run.execution, run.cash, run.records, run.progress)
+    windows = [Stretch(run.panel, run.start, run.stop)]
+    job = Job(windows, [0], run.costs, run.execution, run.cash, run.records, run.progress)
     return run_lockstep(as_closed_loop(strategy), job)
