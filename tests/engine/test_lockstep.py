@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.panels import intraday
 from tests.worlds import EventStyle, Lockstep, Table, random_costs, random_execution, random_panel, random_weights
 from tradekit.engine.lockstep import Job, Rollout, Stretch, lockstep, run_lockstep
 from tradekit.engine.simulate import simulate
@@ -121,14 +122,16 @@ def test_together_is_alone(seed: int, sleeves: bool, kind: type[Recurrent]) -> N
             demand_same(rollout.ledger, by_itself)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32), st.booleans(), st.sampled_from([Recurrent, Batched]))
 def test_together_on_several_panels_is_alone(seed: int, sleeves: bool, kind: type[Recurrent]) -> None:
-    """Panels of any length, some of whose spreads widen, under waits that do not divide their lengths."""
+    """Panels of any length and of as many bars a day, some of whose spreads widen."""
     rng = np.random.default_rng(seed)
     symbols = int(rng.integers(1, 4))
     panels = [
-        random_panel(rng, int(rng.integers(3, 15)), symbols, holes=rng.random() < 0.5)
+        intraday(
+            random_panel(rng, int(rng.integers(3, 15)), symbols, holes=rng.random() < 0.5), int(rng.integers(1, 5))
+        )
         for _ in range(int(rng.integers(2, 5)))
     ]
     wide = 1.0 + rng.random(len(panels[0]))
