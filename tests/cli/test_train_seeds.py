@@ -86,6 +86,17 @@ def test_validate_alone_takes_the_three_seeds(tradekit: Callable[..., Answer], s
     assert [run["seed"] for run in answer.json["seeds"]] == [42, 1337, 9001]
 
 
+def test_a_validation_run_learns_from_2048_steps_an_update_at_most(
+    tradekit: Callable[..., Answer], small: Path
+) -> None:
+    """The shipped recipe takes 4,096; three updates are asked for, and three are made."""
+    (small / HOME / "recipe.toml").write_text(SMALL.replace("environments = 8", "environments = 64"))
+    line = ("--iterations", "3", "--seeds", "3", "--workers", "1", "--json", "--quiet")
+    (short,), (usual,) = (tradekit("train", *line, *how, cwd=small).json["seeds"] for how in (["--validate"], []))
+    assert (short["metrics"]["steps"], usual["metrics"]["steps"]) == (3 * 2048, 3 * 4096)
+    assert all(gate["value"] is not None for gate in short["gates"])  # three updates, past 6,000 steps
+
+
 @pytest.mark.slow
 def test_a_run_that_is_long_enough_validates(tradekit: Callable[..., Answer], small: Path) -> None:
     """10,240 steps on a market with a large edge: every gate is met, the bundle is put in place."""

@@ -10,7 +10,8 @@ import pytest
 from tests.learn.conftest import quick
 from tests.panels import random_panel
 from tradekit import load_panel
-from tradekit.learn.health import convergence, gates, supervised_sharpe
+from tradekit.errors import ConfigError
+from tradekit.learn.health import convergence, gates, in_short_updates, supervised_sharpe
 from tradekit.learn.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -88,6 +89,30 @@ def test_the_entropy_is_looked_at_when_6000_steps_are_over() -> None:
 def test_a_run_too_short_to_judge_is_not_healthy() -> None:
     assert missed(updates(2)) == ["entropy after 6000 steps", "entropy through any 3 updates"]
     assert len(missed([])) == len(gates([], 0.5)) - 1
+
+
+@pytest.mark.parametrize(
+    ("environments", "steps", "batch", "cut"),
+    [
+        (64, 64, 256, (32, 64)),
+        (8, 2048, 64, (1, 2048)),
+        (2, 6000, 50, (1, 2000)),
+        (2, 6000, 3000, None),
+        (81, 100, 81, None),  # 8,100 is the least that is a multiple of both
+        (8, 6000, 64, (1, 2048)),
+        (100, 30, 60, (68, 30)),  # 2,040 steps, 34 batches
+        (32, 64, 256, (32, 64)),
+    ],
+)
+def test_an_update_that_is_validated_is_short(
+    environments: int, steps: int, batch: int, cut: tuple[int, int] | None
+) -> None:
+    recipe = Recipe.from_dict({"ppo": {"environments": environments, "steps": steps, "batch": batch}})
+    if cut is None:
+        with pytest.raises(ConfigError, match=r"takes 2,048 steps an update at most, .* whole batches of \d+; lower"):
+            in_short_updates(recipe)
+        return
+    assert in_short_updates(recipe) == recipe.changed(environments=cut[0], steps=cut[1])
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,8 @@ def command(name: str | None, out: Path | None, as_json: bool, **given: Any) -> 
 
     With --seeds the recipe is trained under each, and of the usable policies the best by validation gets its bundle in
     place; with --validate only if every seed passes every health gate: entropy, trades, refusals, repeats, validation
-    Sharpe above -0.1. What was measured across the seeds, gate by gate, stands in the summary.json above their folders.
+    Sharpe above -0.1. An update is of 2,048 steps at most then, from fewer environments where the recipe has more. What
+    was measured across the seeds, gate by gate, stands in the summary.json above their folders.
 
     Exit status: 0 trained, and the bundle is in place; 1 the policy is not usable (it does not trade, its numbers are
     not finite, or a guard halted the run; with --validate, a seed missed a gate) and its bundle is not put in place; 2
@@ -264,6 +265,7 @@ def prepared(desk: Desk, name: str, given: dict[str, Any]) -> tuple[Recipe, Pane
     """
     from dataclasses import asdict, replace
 
+    from tradekit.learn.health import in_short_updates
     from tradekit.learn.recipe import Recipe
     from tradekit.learn.train import RECIPE
     from tradekit.market.sources import load_panel
@@ -271,7 +273,8 @@ def prepared(desk: Desk, name: str, given: dict[str, Any]) -> tuple[Recipe, Pane
     file: Path = desk.policies / name / (given["recipe"] or RECIPE)
     if given["recipe"] and not file.exists():
         file = given["recipe"].absolute()
-    recipe = _changed(Recipe.load(file), given)
+    recipe = Recipe.load(file)
+    recipe = _changed(in_short_updates(recipe) if given.get("validate") else recipe, given)
     recipe = recipe if file.parent == desk.policies / name else replace(recipe, name=name)
     names = {"symbols": given["symbols"], "start": given["start"], "actions": given["actions"]}
     side = [asdict(one) for one in recipe.data.side]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tradekit.engine.simulate import simulate
+from tradekit.errors import ConfigError
 from tradekit.evidence.seeds import interquartile_interval
 from tradekit.evidence.sharpe import sharpe
 from tradekit.learn.composite import LAST
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
     Row = dict[str, Any]
 
+# Steps that an update of a run that is held to the gates learns from at most, so that the first thresholds see several.
+MOST_TRANSITIONS = 2_048
 # Steps by which a policy must not have stopped exploring, and the entropy, in nats, that shows it has not.
 EARLY_STEPS, EARLY_ENTROPY = 6_000, 0.20
 # Updates in a row that make a dip a lasting one, and the entropy that none may stay under.
@@ -37,6 +40,25 @@ LEAST_SHARPE = -0.1
 # Validation Sharpe ratio from which seeds have converged, and from which strongly; by how much more than the supervised
 # learner's, and the deepest drawdown.
 CONVERGED, STRONG, ABOVE_SUPERVISED, DEEPEST = 0.3, 0.5, 0.20, 0.20
+
+
+def in_short_updates(recipe: Recipe) -> Recipe:
+    """Return the recipe with fewer environments, so that an update is of ``MOST_TRANSITIONS`` steps at most.
+
+    Raises:
+        ConfigError: no such update can be cut into the recipe's batches.
+    """
+    ppo = recipe.ppo
+    if ppo.update_steps <= MOST_TRANSITIONS:
+        return recipe
+    steps = ppo.steps if ppo.steps <= MOST_TRANSITIONS else MOST_TRANSITIONS // ppo.batch * ppo.batch
+    for environments in range(min(ppo.environments, MOST_TRANSITIONS // max(steps, 1)), 0, -1):
+        if steps and environments * steps % ppo.batch == 0:
+            return recipe.changed(environments=environments, steps=steps)
+    raise ConfigError(
+        f"a validation run takes {MOST_TRANSITIONS:,} steps an update at most, and so few, {ppo.steps} of each "
+        f"environment, do not make whole batches of {ppo.batch}; lower ppo.batch or ppo.steps"
+    )
 
 
 @dataclass(frozen=True)

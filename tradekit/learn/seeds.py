@@ -13,7 +13,7 @@ from tradekit.compute import Cell, run_cells
 from tradekit.errors import DeskError, Interrupted
 from tradekit.evidence.seeds import interquartile_interval
 from tradekit.learn.bundle import copy_bundle, read_bundle
-from tradekit.learn.health import Gate, convergence, gates, supervised_sharpe
+from tradekit.learn.health import Gate, convergence, gates, in_short_updates, supervised_sharpe
 from tradekit.learn.metrics import FILE as METRICS
 from tradekit.learn.metrics import rows_of
 from tradekit.learn.run import BEGUN, BUNDLE, SUMMARY, begin_run, new_folder, plain, write_plan, write_summary
@@ -127,8 +127,8 @@ def train_seeds(
         panel: the bars.
         recipe: as it will be used, but for the seed.
         seeds: different ones.
-        validate: hold every run to the gates of ``health`` and say whether the seeds converged. Nothing is promoted
-            unless all of them are healthy; otherwise the best of those that are usable is.
+        validate: train in short updates, hold every run to the gates of ``health`` and say whether the seeds converged.
+            Nothing is promoted unless all of them are healthy; otherwise the best of those that are usable is.
         out: keep the runs here and leave the policy's bundle as it is.
         loaded_from: what ``load_panel`` was given, so that the runs can be gone on with.
         workers: processes; see ``run_cells``.
@@ -143,6 +143,7 @@ def train_seeds(
         Interrupted: ``stop`` said so; ``resume_seeds`` goes on.
     """
     home = desk_root / "policies" / name
+    recipe = in_short_updates(recipe) if validate else recipe
     split_bars(recipe, panel, feature_spec(recipe, panel))  # refuse before a folder is made
     folder = new_folder(home / RUNS if out is None else out, stamped=out is None)
     begin_run(folder, recipe, panel, loaded_from)
