@@ -137,6 +137,7 @@ def _desk_checks(desk: Desk) -> Iterator[Check]:
     readers: list[tuple[Path, str, Callable[[Path], object]]] = [
         (desk.backtests, "stress*.toml", read_stress),
         (desk.backtests, "walk_forward*.toml", read_backtest),
+        (desk.backtests, "cross_validation*.toml", read_backtest),
         (desk.backtests, "gate.toml", read_thresholds),
         (desk.paper, "*.toml", _paper_reader),
         (desk.policies, "*/recipe.toml", Recipe.load),

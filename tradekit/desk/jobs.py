@@ -15,7 +15,9 @@ from tradekit.desk.specs import BacktestSpec, DataSpec, read_backtest
 from tradekit.desk.work import Work, identity
 from tradekit.engine.audit import audit
 from tradekit.engine.ceiling import with_ceiling
+from tradekit.engine.combinatorial import Combinatorial
 from tradekit.engine.copies import fit
+from tradekit.engine.cross_validation import cross_validate
 from tradekit.engine.scenarios import default_scenarios, slippage_scenario
 from tradekit.engine.seeds import has_seed, with_seed
 from tradekit.engine.single_pass import single_pass
@@ -62,15 +64,21 @@ def _found(path: str, desk: Desk) -> str:
     return os.fspath(inside) if not Path(path).exists() and inside.exists() else path
 
 
-def backtest_spec(desk: Desk, path: Path | None, walk_forward: bool) -> BacktestSpec:
-    """Return the spec at ``path``; without one the desk's walk-forward spec, or every bar of the desk's source.
+def backtest_spec(desk: Desk, path: Path | None, walk_forward: bool, cross_validation: bool = False) -> BacktestSpec:
+    """Return the spec at ``path``; without one the desk's for what is asked, or every bar of the desk's source.
 
     Raises:
-        ConfigError: the file is missing or broken.
+        ConfigError: the file is missing or broken, or a spec for something else.
     """
-    if path is None and not walk_forward:
+    if path is None and not (walk_forward or cross_validation):
         return BacktestSpec(DataSpec(desk.data))
-    return read_backtest(path or desk.backtests / "walk_forward.toml")
+    path = path or desk.backtests / f"{'cross_validation' if cross_validation else 'walk_forward'}.toml"
+    spec = read_backtest(path)
+    if walk_forward and spec.cross_validation is not None:
+        raise ConfigError(f"{path}: it has [cross_validation]; leave --walk-forward away, or give it [windows] instead")
+    if cross_validation and spec.cross_validation is None:
+        raise ConfigError(f"{path}: it has no [cross_validation]; add that table in place of [windows]")
+    return spec
 
 
 def run_walk_forward(
@@ -98,6 +106,37 @@ def run_walk_forward(
             seeds=work.seeds,
             progress=progress,
             here_seconds=work.here_seconds if windowing.refit == "frozen" else 0.0,
+            **settings,
+        )
+        _demand_one({run.name: run.skipped for run in result.runs})
+    return Outcome(with_ceiling(result), tuple(loaded), work.seeds, recording)
+
+
+def run_cross_validation(
+    desk: Desk, spec: BacktestSpec, progress: Progress | None = None, work: Work | None = None, command: str = ""
+) -> Outcome:
+    """Judge the strategies on every path of the spec's groups, each learnt from other bars than it shows.
+
+    Raises:
+        TradekitError: as in ``run_walk_forward``.
+    """
+    work, scheme = work or Work(), spec.cross_validation or Combinatorial()
+    loaded, panel = load_strategies(desk, spec.strategies), bars_of(spec.data, desk)
+    scheme.cut(panel)  # bars that do not hold the groups are no run
+    settings = work.settings(desk, loaded)
+    known = settings["identities"]
+    recording = begin(desk, "cross_validation", command, spec, loaded, known, panel, scheme, work.seeds)
+    with recording.ends_with():
+        result = cross_validate(
+            [one.strategy for one in loaded],
+            panel,
+            scheme,
+            spec.costs,
+            spec.execution,
+            spec.cash,
+            seeds=work.seeds,
+            progress=progress,
+            here_seconds=work.here_seconds if scheme.refit == "frozen" else 0.0,
             **settings,
         )
         _demand_one({run.name: run.skipped for run in result.runs})

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from tradekit.compute import hash_of
+from tradekit.engine.windows import Windowing
 from tradekit.registry import Registry, Result, Trial
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from tradekit.desk.folder import Desk
     from tradekit.desk.loader import LoadedStrategy
     from tradekit.desk.specs import BacktestSpec
-    from tradekit.engine.windows import Windowing
+    from tradekit.engine.combinatorial import Combinatorial
     from tradekit.market.costs import CostModel
     from tradekit.market.execution import ExecutionModel
     from tradekit.market.panel import Panel
@@ -91,14 +92,14 @@ def begin(
     loaded: Sequence[LoadedStrategy],
     identities: Mapping[str, str],
     panel: Panel,
-    windowing: Windowing | None,
+    windowing: Windowing | Combinatorial | None,
     seeds: Sequence[int] = (),
 ) -> Recording:
     """Enter a run that begins, with its trials.
 
     Args:
         desk: whose registry.
-        kind: backtest, walk_forward or stress.
+        kind: backtest, walk_forward, cross_validation or stress.
         command: the command line.
         spec: of the run.
         loaded: the strategies.
@@ -135,7 +136,9 @@ def begin(
     return Recording(desk, run, {name: trial.key for name, trial in trials.items()}, costs)
 
 
-def candidate(one: LoadedStrategy, identity: str, windowing: Windowing | None, seeds: Sequence[int]) -> str:
+def candidate(
+    one: LoadedStrategy, identity: str, windowing: Windowing | Combinatorial | None, seeds: Sequence[int]
+) -> str:
     """Return the hash of what a person would select: the policy's bundle, or code with its parameters.
 
     How much a strategy learns from is a parameter of it; how bars are cut for one that does not learn is none.
@@ -147,7 +150,9 @@ def candidate(one: LoadedStrategy, identity: str, windowing: Windowing | None, s
     drawn = repr(tuple(seeds)) if getattr(one.strategy, "seed", None) is not None else None
     if windowing is None or (_kind(one) in WINDOWLESS and not trained):
         return hash_of(identity, None, drawn)
-    learnt_from = replace(windowing, carry="carry", refit=windowing.refit if trained else "frozen")
+    learnt_from = windowing if trained else replace(windowing, refit="frozen")
+    if isinstance(learnt_from, Windowing):
+        learnt_from = replace(learnt_from, carry="carry")
     return hash_of(identity, repr(learnt_from), drawn)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tradekit.desk.toml import read_toml, reject_unknown
+from tradekit.engine.combinatorial import Combinatorial
 from tradekit.engine.scenarios import Scenario
 from tradekit.engine.simulate import DEFAULT_CASH
 from tradekit.engine.windows import Windowing
@@ -47,6 +48,7 @@ class BacktestSpec:
         windows: None: what suits the frequency of the bars.
         costs, execution: the market model.
         cash: dollars at the start.
+        cross_validation: how a combinatorial purged cross-validation cuts the bars; None: this is none.
     """
 
     data: DataSpec
@@ -55,6 +57,7 @@ class BacktestSpec:
     costs: CostModel = field(default_factory=CostModel)
     execution: ExecutionModel = field(default_factory=ExecutionModel)
     cash: float = DEFAULT_CASH
+    cross_validation: Combinatorial | None = None
 
 
 @dataclass(frozen=True)
@@ -65,13 +68,15 @@ class StressSpec(BacktestSpec):
 
 
 def read_backtest(path: Path) -> BacktestSpec:
-    """Read a walk-forward spec.
+    """Read a spec of a walk-forward, or of a cross-validation.
 
     Raises:
         ConfigError: not TOML, an unknown key, or a value out of range; the message names file, table and key.
     """
     settings = read_toml(path)
     reject_unknown(settings, _names(BacktestSpec), str(path))
+    if "windows" in settings and "cross_validation" in settings:
+        raise ConfigError(f"{path}: [windows] and [cross_validation] are two ways to cut the bars; keep one of them")
     return BacktestSpec(**_common(settings, path))
 
 
@@ -82,7 +87,7 @@ def read_stress(path: Path) -> StressSpec:
         ConfigError: as in ``read_backtest``; also two scenarios of one name.
     """
     settings = read_toml(path)
-    reject_unknown(settings, _names(StressSpec), str(path))
+    reject_unknown(settings, _names(StressSpec) - {"cross_validation"}, str(path))
     rows = settings.get("scenarios")
     if rows is not None and not (isinstance(rows, list) and rows and all(isinstance(row, dict) for row in rows)):
         raise ConfigError(f"{path}: scenarios is not a list of tables; write each under [[scenarios]]")
@@ -112,6 +117,7 @@ def _common(settings: dict[str, Any], path: Path) -> dict[str, Any]:
         ("windows", Windowing.from_dict),
         ("costs", CostModel.from_dict),
         ("execution", ExecutionModel.from_dict),
+        ("cross_validation", Combinatorial.from_dict),
     ):
         if name in settings:
             common[name] = _at(path, f"[{name}]", build, _table(settings, name, path))

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from tradekit.compute import Cell, hash_of
 from tradekit.engine.combinatorial import Combinatorial, Folds, shown
 from tradekit.engine.copies import Fitted, fit, fresh
@@ -36,15 +38,17 @@ STITCHED = Windowing(carry="flatten")
 
 @dataclass(frozen=True)
 class PathsRun(StrategyRun):
-    """One strategy over every path; ``ledger`` is the account that holds an equal part of each.
+    """One strategy over every path; ``ledger`` is that of the path ``shown``, the one with the median final equity.
 
     Attributes:
         paths: the ledger of each path, under several seeds of an account with an equal part of each.
+        shown: number of a path, from 0; of two in the middle the poorer one.
         learnt: whether it learns; what does not does the same on every path.
         lost: number of each split that failed, from 1, and why; the groups it holds out are spent in cash.
     """
 
     paths: tuple[Ledger, ...] = ()
+    shown: int = 0
     learnt: bool = False
     lost: tuple[tuple[int, str], ...] = ()
 
@@ -206,17 +210,17 @@ class _Job:
         bars = self.panel[start:stop]
         whole = [[replace(ledger, panel=bars) for ledger in ledgers] for ledgers in ran]
         paths = [averaged([ledgers[min(p, len(ledgers) - 1)] for ledgers in whole]) for p in range(self.folds.paths)]
-        distinct = max(len(ledgers) for ledgers in whole)
-        ledger = averaged(paths[:distinct])
+        median = int(np.argsort([one.equity[-1] for one in paths], kind="stable")[(len(paths) - 1) // 2])
         audits = [one.audit for judgements in found for one in judgements if one is not None and one.audit is not None]
         return PathsRun(
             name=strategy.name,
             kind=_kind(strategy),
-            ledger=ledger,
-            scored_from=scored_from(strategy, ledger),
+            ledger=paths[median],
+            scored_from=scored_from(strategy, paths[median]),
             audit=next((one for one in audits if not one.passed), audits[0] if audits else None),
             paths=tuple(paths),
-            learnt=distinct > 1,
+            shown=median,
+            learnt=max(len(ledgers) for ledgers in whole) > 1,
             lost=tuple(self._lost(variants, found, outcomes)),
         )
 

@@ -113,6 +113,26 @@ def forest(value: float, low: float, high: float, bounds: tuple[float, float], s
     )
 
 
+def dots(values: Sequence[float | None], bounds: tuple[float, float], style: str) -> Markup:
+    """Return values as marks on an axis between ``bounds`` with zero marked; undefined ones are left out."""
+
+    def x(value: float) -> float:
+        return round(SIDE * (value - bounds[0]) / (bounds[1] - bounds[0]), 1)
+
+    known = [value for value in values if value is not None]
+    ends = f", {min(known):.2f} to {max(known):.2f}" if known else ""
+    return tag(
+        "svg",
+        tag("line", x1=x(0.0), x2=x(0.0), y1=0, y2=16, class_="zero"),
+        *(tag("line", x1=place, x2=place, y1=3, y2=13) for place in sorted({x(value) for value in known})),
+        class_=f"forest c-{style}",
+        viewBox=f"0 0 {SIDE} 16",
+        preserveAspectRatio="none",
+        role="img",
+        aria_label=f"{len(known)} paths{ends}",
+    )
+
+
 def bar(parts: Sequence[tuple[float, str]], whole: float, extra: str = "") -> Markup:
     """Return a horizontal bar of ``parts`` (value, style) on a length of ``whole``."""
     pieces = [

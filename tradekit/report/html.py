@@ -11,6 +11,7 @@ from tradekit.report.evidence import REFERENCE
 from tradekit.report.evidence_section import evidence
 from tradekit.report.markup import Markup, join, page, tag, typeset
 from tradekit.report.order import few
+from tradekit.report.path_section import paths
 from tradekit.report.stress_sections import break_even, heat_map
 from tradekit.report.text import title
 from tradekit.report.words import number, percent
@@ -30,6 +31,7 @@ def report_html(summary: Summary, record: Record) -> str:
         _verdict(summary),
         equity_section(curves) if curves else None,
         sections.strategies(summary, styles),
+        paths(summary, record, styles),
         *([heat_map(summary, styles), break_even(summary, styles)] if summary["scenarios"] else []),
         evidence(summary, styles),
         sections.windows(summary),

@@ -6,6 +6,7 @@ orders.parquet   one row per order of the base scenario, rejected ones included
 windows.parquet  one row per strategy and walk-forward window
 trades.parquet   one row per round trip of the base scenario, from flat to flat, those still open included
 actions.parquet  one row per decision and symbol of a policy: the action chosen, the one executed, and why
+paths.parquet    of a cross-validation, one row per strategy, path and bar: equity at its close
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tradekit.market.costs import TERMS
+from tradekit.report.paths import Paths
 from tradekit.report.record import ORDER_NUMBERS, Actions, Orders, Record, Track, WindowRow
 from tradekit.report.trades import RoundTrip, round_trips
 
@@ -27,7 +29,13 @@ if TYPE_CHECKING:
 
 NAMES = ("equity", "costs", "orders", "windows", "actions")
 STAMP = pa.timestamp("ns")
+PATHS = "paths"
 _WINDOW_TIMES = ("train_start", "train_end", "test_start", "test_end")
+
+
+def names_of(record: Record) -> tuple[str, ...]:
+    """Return the names of the tables of ``record``."""
+    return (*NAMES, PATHS) if record.paths else NAMES
 
 
 def write_tables(record: Record, folder: Path) -> None:
@@ -43,6 +51,8 @@ def write_tables(record: Record, folder: Path) -> None:
         "windows": _windows(record.windows),
         "actions": _actions(record.actions),
     }
+    if record.paths:
+        tables[PATHS] = _paths(record)
     for name, table in tables.items():
         pq.write_table(table, folder / f"{name}.parquet", compression="zstd")
 
@@ -79,6 +89,7 @@ def read_tables(manifest: dict[str, Any], folder: Path) -> Record:
         orders=_read_orders(tables["orders"]),
         windows=tuple(_read_windows(tables["windows"])),
         actions=tuple(_read_actions(tables["actions"])),
+        paths=tuple(_read_paths(manifest, folder)),
     )
 
 
@@ -218,6 +229,31 @@ def _read_actions(table: Any) -> Iterator[Actions]:
         symbols = tuple(dict.fromkeys(mine["symbol"].to_pylist()))
         told = (_numpy(mine, name).reshape(-1, len(symbols)) for name in ("chosen", "executed", "reason"))
         yield Actions(strategy, _numpy(mine, "timestamp")[:: len(symbols)], symbols, *told)
+
+
+def _paths(record: Record) -> Any:
+    shapes = [one.equity.shape for one in record.paths]
+    times = [np.tile(record.base[one.strategy].timestamps, len(one.equity)) for one in record.paths]
+    owner = np.repeat(np.arange(len(shapes)), [paths * bars for paths, bars in shapes])
+    names = pa.array([one.strategy for one in record.paths], pa.string())
+    numbers = [np.repeat(np.arange(1, paths + 1), bars) for paths, bars in shapes]
+    return pa.table(
+        {
+            "strategy": pa.DictionaryArray.from_arrays(pa.array(owner, pa.int32()), names).dictionary_decode(),
+            "path": np.concatenate(numbers),
+            "timestamp": pa.array(np.concatenate(times), STAMP),
+            "equity": np.concatenate([one.equity.ravel() for one in record.paths]),
+        }
+    )
+
+
+def _read_paths(manifest: dict[str, Any], folder: Path) -> Iterator[Paths]:
+    if f"{PATHS}.parquet" not in manifest["digests"]:
+        return
+    table = pq.read_table(folder / f"{PATHS}.parquet")
+    for strategy in pc.unique(table["strategy"]).to_pylist():
+        mine = table.filter(pc.field("strategy") == strategy)
+        yield Paths(strategy, _numpy(mine, "equity").reshape(pc.max(mine["path"]).as_py(), -1))
 
 
 def _numpy(table: Any, name: str) -> Any:

@@ -15,6 +15,7 @@ from tradekit.engine.ledger import reason_text
 from tradekit.engine.stress import Stress
 from tradekit.market.costs import TERMS
 from tradekit.report.across_seeds import seed_rows
+from tradekit.report.paths import Paths, paths_of, settings_of
 from tradekit.report.words import stamp
 
 if TYPE_CHECKING:
@@ -120,6 +121,7 @@ class Record:
         orders: of the base scenario, the one that the others are compared with.
         windows: of a walk-forward; empty for a stress run.
         actions: of policies that recorded them.
+        paths: of a cross-validation, every one; the track of a strategy is that of one of them.
     """
 
     manifest: dict[str, Any]
@@ -127,6 +129,7 @@ class Record:
     orders: Orders
     windows: tuple[WindowRow, ...] = ()
     actions: tuple[Actions, ...] = field(default=())
+    paths: tuple[Paths, ...] = field(default=())
 
     @property
     def bars_per_year(self) -> float:
@@ -151,7 +154,9 @@ def record_of(result: WalkForward | Stress, run: dict[str, Any]) -> Record:
 def _walk_forward(result: WalkForward, run: dict[str, Any]) -> Record:
     ledgers = [(one, one.ledger) for one in result.runs if one.ledger is not None]
     start = max(1, result.scored_from)
-    manifest = _settings(result, run, "walk_forward" if result.windowing else "backtest")
+    crossed = settings_of(result)
+    kind = "cross_validation" if crossed else "walk_forward" if result.windowing else "backtest"
+    manifest = _settings(result, run, kind) | crossed
     manifest["strategies"] = [_strategy(one, run, start, result.panel) for one in result.runs]
     manifest["scored_from"] = {BASE: start}
     return Record(
@@ -160,6 +165,7 @@ def _walk_forward(result: WalkForward, run: dict[str, Any]) -> Record:
         orders=_orders([ledger for _, ledger in ledgers]),
         windows=tuple(row for one in result.runs for row in _windows(one, result.panel)),
         actions=tuple(_actions([ledger for _, ledger in ledgers])),
+        paths=paths_of(result),
     )
 
 

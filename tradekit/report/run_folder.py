@@ -1,7 +1,7 @@
 """The run folder: what a run leaves on disk, written whole or not at all, and rebuilt from its own tables.
 
-manifest.json and the tables of ``NAMES`` are the record. summary.json, summary.md, report.html, trades.parquet and the
-figures are functions of it, so that rebuilding them gives the same bytes.
+manifest.json and the tables of ``parquet.names_of`` are the record. summary.json, summary.md, report.html,
+trades.parquet and the figures are functions of it, so that rebuilding them gives the same bytes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from tradekit.errors import DeskError
 from tradekit.report.html import report_html, styles_of
-from tradekit.report.parquet import NAMES, read_tables, write_tables, write_trades
+from tradekit.report.parquet import names_of, read_tables, write_tables, write_trades
 from tradekit.report.pictures import FOLDER, write_pictures
 from tradekit.report.record import Record, record_of
 from tradekit.report.summary import SCHEMA, summary_of, to_json
@@ -51,7 +51,7 @@ def write_run(
     """Write everything a run leaves behind and return the folder.
 
     Args:
-        result: of ``walk_forward`` or ``stress``.
+        result: of ``walk_forward``, ``cross_validate`` or ``stress``.
         folder: to create; its parents too.
         command: the command line that made the run.
         file_hashes: SHA-256 of each strategy's file, by strategy name.
@@ -80,7 +80,7 @@ def write_run(
     record = record_of(result, run)
     with _new_folder(Path(folder)) as partial:
         write_tables(record, partial)
-        digests = {f"{name}.parquet": _digest(partial / f"{name}.parquet") for name in NAMES}
+        digests = {f"{name}.parquet": _digest(partial / f"{name}.parquet") for name in names_of(record)}
         manifest = {"schema": SCHEMA, **record.manifest, "digests": digests}
         (partial / MANIFEST).write_text(to_json(manifest), encoding="utf-8")
         # Of what was written, not of what is in memory: so that a rebuild cannot differ.

@@ -103,7 +103,7 @@ def setup(summary: Summary, manifest: dict[str, Any]) -> Markup:
         "Data hash": data["hash"],
         "Costs": settings_text(summary["costs"]),
         "Execution": settings_text(summary["execution"]),
-        "Windows": settings_text(summary["windowing"] or {}) or "none: one pass over all bars",
+        **_cut(summary),
         "Cash": dollars(summary["cash"]),
         "Seeds": ", ".join(map(str, summary["seeds"])) or DASH,
         "Strategy files": settings_text(hashes),
@@ -111,6 +111,13 @@ def setup(summary: Summary, manifest: dict[str, Any]) -> Markup:
         "Versions": settings_text(manifest["versions"]),
     }
     return section("How it was run", facts_list(facts))
+
+
+def _cut(summary: Summary) -> dict[str, str]:
+    """Return how the bars were cut."""
+    if "cross_validation" in summary:
+        return {"Cross-validation": settings_text(summary["cross_validation"])}
+    return {"Windows": settings_text(summary["windowing"] or {}) or "none: one pass over all bars"}
 
 
 def definitions() -> Markup:

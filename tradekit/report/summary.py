@@ -11,6 +11,7 @@ import numpy as np
 from tradekit.report.across_seeds import across_seeds, seeds_text
 from tradekit.report.evidence import ADDED, REFERENCE, evidence_of, joint_of
 from tradekit.report.metrics import costs_of, metrics_of, orders_of, window_metrics
+from tradekit.report.paths import path_figures, paths_text
 from tradekit.report.verdict import verdict_of
 from tradekit.report.words import number, percent, stamp
 
@@ -32,6 +33,12 @@ def summary_of(record: Record) -> dict[str, Any]:
         if one["metrics"] is not None:
             one["metrics"] |= dict.fromkeys(ADDED, math.nan) | added.get(one["name"], {})
     verdict = verdict_of(record, strategies, proof)
+    paths = _paths(record)
+    for one in strategies:
+        if one["name"] in paths:
+            one["paths"] = paths[one["name"]]
+    if verdict["candidate"] in paths:
+        verdict["reasons"] = [*paths_text(verdict["candidate"], paths[verdict["candidate"]]), *verdict["reasons"]]
     if manifest["kind"] == "stress":
         verdict["line"] = " ".join([verdict["line"], *_endurance(verdict["candidate"], strategies, scenarios)])
     seeds = across_seeds(strategies, verdict["best_baseline"])
@@ -40,6 +47,7 @@ def summary_of(record: Record) -> dict[str, Any]:
         {
             "schema": SCHEMA,
             **{key: manifest[key] for key in COPIED},
+            **({"cross_validation": manifest["cross_validation"]} if "cross_validation" in manifest else {}),
             "data": manifest["data"] | {"scored": _scored_span(record)},
             "strategies": strategies,
             "scenarios": scenarios,
@@ -76,6 +84,14 @@ def _strategy(record: Record, entry: dict[str, Any]) -> dict[str, Any]:
         "actions": mine and _actions(mine, track.scored_from, record.manifest),
         "windows": windows,
     }
+
+
+def _paths(record: Record) -> dict[str, dict[str, Any]]:
+    """Return what the paths of each strategy of a cross-validation came to; empty for any other run."""
+    if not record.paths:
+        return {}
+    start = record.manifest["scored_from"][record.manifest["base_scenario"]]
+    return path_figures(record.paths, record.manifest["learning"], start, record.bars_per_year)
 
 
 def _actions(actions: Actions, scored_from: int, manifest: dict[str, Any]) -> dict[str, Any]:

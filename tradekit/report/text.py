@@ -6,9 +6,9 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from tradekit.report.columns import MAIN, SHARPE, STRESS, TOTAL_RETURN
-from tradekit.report.evidence import CEILING
+from tradekit.report.evidence import CEILING, REFERENCE
 from tradekit.report.order import few, ranked
-from tradekit.report.words import DASH, number
+from tradekit.report.words import DASH, number, percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Summary = dict[str, Any]
 IN_TERMINAL = 5
 """Strategies that the stress tables of the terminal have room for."""
+PATH_HEADINGS = ("Sharpe", "Return", "Max drawdown", "Sharpe above holding", "Return above holding")
 
 
 def strategies_table(summary: Summary) -> Table:
@@ -34,6 +35,18 @@ def strategies_table(summary: Summary) -> Table:
         table.add_column(column.heading, justify="right", no_wrap=True)
     for one in ranked(summary):
         table.add_row(one["name"], one["kind"], *_cells(one, MAIN), style="bold" if one["kind"] == "policy" else None)
+    return table
+
+
+def paths_table(summary: Summary) -> Table:
+    """Return what the paths of a cross-validation came to, those of strategies that learn: the others have one."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold", title="Over all paths", title_justify="left")
+    for heading in ("Strategy", *PATH_HEADINGS):
+        table.add_column(heading, justify="left" if heading == "Strategy" else "right", no_wrap=True)
+    for row in _path_rows(summary):
+        table.add_row(*row)
     return table
 
 
@@ -77,6 +90,8 @@ def summary_text(summary: Summary) -> RenderableType:
     from rich.text import Text
 
     parts: list[RenderableType] = [strategies_table(summary)]
+    if "cross_validation" in summary:
+        parts += [Text(), paths_table(summary)]
     if summary["scenarios"]:
         parts += [Text(), stress_table(summary), Text(), stress_table(summary, TOTAL_RETURN)]
         parts += [Text(line, style="dim") for line in _left_out(summary)]
@@ -100,6 +115,8 @@ def summary_markdown(summary: Summary) -> str:
         f"{_bars(summary)}; benchmark {summary['data']['benchmark']}.",
         _markdown(["Strategy", "Kind", *(c.heading for c in MAIN)], _strategy_rows(summary)),
     ]
+    if "cross_validation" in summary:
+        blocks += ["## Every path", _markdown(["Strategy", *PATH_HEADINGS], _path_rows(summary))]
     if summary["scenarios"]:
         names = [one["name"] for one in summary["strategies"]]
         for column in STRESS:
@@ -141,7 +158,12 @@ def gate_text(gate: dict[str, Any], summary: Summary) -> RenderableType:
 
 def title(summary: Summary) -> str:
     """Return the name of the run's kind."""
-    names = {"stress": "Stress test", "walk_forward": "Walk-forward backtest", "backtest": "Backtest in one pass"}
+    names = {
+        "stress": "Stress test",
+        "walk_forward": "Walk-forward backtest",
+        "cross_validation": "Combinatorial purged cross-validation",
+        "backtest": "Backtest in one pass",
+    }
     return names[str(summary["kind"])]
 
 
@@ -188,7 +210,25 @@ def _bars(summary: Summary) -> str:
     bars = f"{data['source']}, {len(data['symbols'])} symbols, {data['frequency']} bars"
     cut = summary["windowing"]
     windows = f"; windows of {cut['train_sessions']} + {cut['test_sessions']} sessions" if cut else ""
+    if "cross_validation" in summary:
+        cut = summary["cross_validation"]
+        windows = f"; {cut['held_out']} of {cut['groups']} groups held out, {cut['paths']} paths"
     return f"{bars}; scored on {scored['bars']} bars from {scored['start']} to {scored['end']}{windows}"
+
+
+def _path_rows(summary: Summary) -> list[list[str]]:
+    """Return a row for each strategy that learns in the splits, and for holding."""
+    rows = []
+    for one in ranked(summary):
+        told = one.get("paths")
+        if told and (told["learns"] or one["name"] == REFERENCE):
+            cells = [
+                f"{show(told[f'{name}_median'])} [{show(told[f'{name}_lowest'])}, {show(told[f'{name}_highest'])}]"
+                for name, show in (("sharpe", number), ("total_return", percent), ("max_drawdown", percent))
+            ]
+            shares = (percent(told[key], 0) for key in ("ahead_by_sharpe", "ahead_by_return"))
+            rows.append([one["name"], *cells, *shares])
+    return rows
 
 
 def _strategy_rows(summary: Summary) -> list[list[str]]:
