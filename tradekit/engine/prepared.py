@@ -88,6 +88,38 @@ def decided(prepared: Prepared, panel: Panel, windowing: Windowing, execution: E
     return replace(prepared, driver=Switch(prepared, windowing.carry == "flatten"))
 
 
+def first_run(
+    fitted: Prepared,
+    panel: Panel,
+    windowing: Windowing,
+    execution: ExecutionModel,
+    costs: CostModel,
+    cash: float,
+    *,
+    records: bool = True,
+) -> tuple[Prepared, Ledger]:
+    """Return ``fitted`` with what it decides, ready to run again, and its ledger.
+
+    Windows in which it failed have their reason. A closed loop that raises is one loop for each window from then on, so
+    that only those in which it does are lost.
+    """
+    prepared = decided(fitted, panel, windowing, execution)
+
+    def run() -> Ledger:
+        return prepared.run(panel, [costs], execution, cash, records)[0]
+
+    if prepared.table is not None:
+        return prepared, run()
+    ledger, failure = attempt(run)
+    if failure is not None:
+        prepared = replace(prepared, driver=Switch(prepared, windowing.carry == "flatten"))
+        ledger = run()
+    if isinstance(prepared.driver, Switch):
+        failures = [prepared.driver.failures.get(k, reason) for k, reason in enumerate(prepared.failures)]
+        prepared = replace(prepared, failures=tuple(failures))
+    return prepared, ledger
+
+
 def _loop_of(driver: ClosedLoop) -> ClosedLoop:
     """Return a loop to run: a copy, so that nothing a strategy keeps in itself travels from one run to the next."""
     return driver if isinstance(driver, Switch | EventAdapter) else as_closed_loop(fresh(driver))

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tradekit.compute import Cell, Outcome, Progress, Store, hash_of
 from tradekit.engine.fits import Spread, fit_cells, fit_in, learner_of, prepared_of, versions_hash
-from tradekit.engine.prepared import Prepared, Switch, audit_of, decided
+from tradekit.engine.prepared import Prepared, audit_of, decided, first_run
 from tradekit.engine.seeds import averaged, has_seed, with_seed
 from tradekit.engine.seen import last_seen, reason_to_skip, scored_from, unseen
 from tradekit.engine.simulate import DEFAULT_CASH
-from tradekit.engine.strategy import AnyStrategy, attempt, is_open_loop
+from tradekit.engine.strategy import AnyStrategy, attempt
 from tradekit.engine.windows import Window, Windowing
 from tradekit.errors import StrategyError
 from tradekit.market.costs import CostModel
@@ -289,7 +289,8 @@ def judged(fitted: Prepared, panel: Panel, setup: Setup) -> Judged:
     if all(failure is not None for failure in fitted.failures):
         return Judged(None, skipped=f"it failed in every window: {fitted.failures[0]}")
     try:
-        ran, failure = attempt(partial(_run, fitted, panel, setup))
+        told = (fitted, panel, setup.windowing, setup.execution, setup.costs, setup.cash)
+        ran, failure = attempt(partial(first_run, *told))
         if failure is not None:
             return Judged(None, skipped=f"it raised {failure}")
         prepared, ledger = ran
@@ -299,26 +300,6 @@ def judged(fitted: Prepared, panel: Panel, setup: Setup) -> Judged:
     except StrategyError as error:
         return Judged(None, skipped=str(error))
     return Judged(replace(ledger, panel=ledger.panel[:1]), prepared.failures, report)
-
-
-def _run(fitted: Prepared, panel: Panel, setup: Setup) -> tuple[Prepared, Ledger]:
-    """Return what was run, with the windows in which it failed, and its ledger."""
-    prepared = decided(fitted, panel, setup.windowing, setup.execution)
-
-    def run() -> Ledger:
-        return prepared.run(panel, [setup.costs], setup.execution, setup.cash)[0]
-
-    if is_open_loop(fitted.strategy):
-        return prepared, run()
-    ledger, failure = attempt(run)
-    if failure is not None:
-        # One loop over all windows fell; one for each window loses only those in which it falls.
-        prepared = replace(prepared, driver=Switch(prepared, setup.windowing.carry == "flatten"))
-        ledger = run()
-    if isinstance(prepared.driver, Switch):
-        failures = [prepared.driver.failures.get(k, reason) for k, reason in enumerate(prepared.failures)]
-        prepared = replace(prepared, failures=tuple(failures))
-    return prepared, ledger
 
 
 def _joined(
