@@ -176,6 +176,34 @@ def test_an_untrained_policy_is_not_called_collapsed(tradekit: Callable[..., Ans
     assert (small / "policies/symbol_ppo/bundle/bundle.json").read_bytes() == before
 
 
+def test_report_draws_a_run_again_to_the_byte(tradekit: Callable[..., Answer], small: Path) -> None:
+    trained = tradekit("train", "--json", "--quiet", cwd=small).json
+    page = run_of(small) / "report.html"
+    before = {path: path.read_bytes() for path in run_of(small).rglob("*") if path.is_file()}
+    page.unlink()
+    answer = tradekit("report", run_of(small).name, cwd=small)
+    assert (answer.status, answer.err) == (0, "")
+    lines = answer.out.splitlines()
+    assert (lines[0], lines[-1]) == (trained["verdict"], str(page))
+    assert lines[1:-1] == [f"alarm  {alarm}" for alarm in trained["metrics"]["alarms"]]
+    assert {path: path.read_bytes() for path in run_of(small).rglob("*") if path.is_file()} == before
+    told = tradekit("report", run_of(small), "--json", cwd=small).json
+    assert (told["report"], told["folder"], told["verdict"]) == (str(page), str(run_of(small)), trained["verdict"])
+
+
+def test_report_of_what_cannot_be_drawn(tradekit: Callable[..., Answer], small: Path) -> None:
+    tradekit("train", "--quiet", cwd=small)
+    folder = run_of(small)
+    assert "--tear-sheets are of strategies" in tradekit("report", folder.name, "--tear-sheets", cwd=small).error
+    assert f"did you mean {folder.name}?" in tradekit("report", folder.name[:-1], cwd=small).error
+    (folder / "summary.json").write_text("{")
+    assert "summary.json: cannot be read (" in tradekit("report", folder.name, cwd=small).error
+    (folder / "summary.json").unlink()
+    answer = tradekit("report", folder.name, cwd=small)
+    assert answer.status == 2
+    assert answer.error == f"{folder}: this training run has not ended; go on with tradekit train --resume"
+
+
 # ----------------------------------------------------------------------------------------------------- interruptions
 
 

@@ -54,6 +54,21 @@ def test_seeds_leave_a_run_each_and_are_one_trial(tradekit: Callable[..., Answer
         assert row.command == "tradekit train --seeds 3,4 --workers 1"
 
 
+def test_report_draws_every_seed_again(tradekit: Callable[..., Answer], small: Path) -> None:
+    tradekit("train", "--seeds", "3,4", "--workers", "1", "--quiet", cwd=small)
+    pages = [only_run(small) / f"seed-{seed}" / "report.html" for seed in (3, 4)]
+    before = [page.read_bytes() for page in pages]
+    for page in pages:
+        page.unlink()
+    answer = tradekit("report", only_run(small).name, cwd=small)
+    assert answer.status == 0, answer.err
+    assert [page.read_bytes() for page in pages] == before
+    lines = answer.out.splitlines()
+    assert [line.split(":")[0] for line in lines[:3]] == ["seed 3", "seed 4", "healthy"]
+    assert lines[3:] == [str(page) for page in pages]
+    assert tradekit("report", only_run(small).name, "--json", cwd=small).json["reports"] == lines[3:]
+
+
 def test_one_run_is_one_trial_and_the_same_again_no_other(tradekit: Callable[..., Answer], small: Path) -> None:
     for out in ("a", "b"):
         assert tradekit("train", "--quiet", "--out", out, cwd=small).status == 0

@@ -10,6 +10,7 @@ import click
 from tradekit.cli.console import print_json, print_rich, steps
 from tradekit.cli.options import examples, json_option
 from tradekit.cli.paper import journals, parity_line
+from tradekit.cli.report_training import is_training, report_training, trainings_of
 
 if TYPE_CHECKING:
     from tradekit.desk.folder import Desk
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 def command(run: str | None, tear_sheets: bool, as_json: bool) -> None:
     """Rebuild the report of RUN, a run folder or its name, from its tables, and print it.
 
+    RUN may be a training run too: its page, one for each seed, is drawn again from its metrics and its summary.
+
     Without RUN: the newest backtest, whether the newest paper session did what the backtest of its bars does, and where
     the reports of the newest backtest and stress test are.
     """
@@ -33,6 +36,11 @@ def command(run: str | None, tear_sheets: bool, as_json: bool) -> None:
 
     desk = find_desk()
     folders = [folder_of(desk, run)] if run else newest(desk)
+    if is_training(folders[0]):
+        if tear_sheets:
+            raise click.UsageError("--tear-sheets are of strategies, and a training run has none; leave it out")
+        report_training(folders[0], as_json=as_json)
+        return
     runs = [rebuilt(folder) for folder in folders]
     if tear_sheets:
         runs[0]["tear_sheets"] = drawn(folders[0])
@@ -68,17 +76,20 @@ def drawn(folder: Path) -> list[str]:
 
 
 def folder_of(desk: Desk, run: str) -> Path:
-    """Return the run folder called ``run``, a path or a name in the desk's results.
+    """Return the run folder called ``run``: a path, or a name among the desk's results and training runs.
 
     Raises:
         DeskError: there is none.
     """
     from tradekit.errors import DeskError, suggest
 
-    for folder in (Path(run), desk.results / run):
+    known = [*runs_of(desk), *trainings_of(desk)]
+    for folder in (Path(run), desk.results / run, *(path for path in known if path.name == run)):
         if folder.is_dir():
             return folder
-    raise DeskError(f"no run {run!r} in {desk.results}; {suggest(run, [path.name for path in runs_of(desk)])}")
+    raise DeskError(
+        f"no run {run!r} in {desk.results} or {desk.policies}; {suggest(run, [path.name for path in known])}"
+    )
 
 
 def runs_of(desk: Desk) -> list[Path]:
