@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from tradekit.desk.folder import Desk
 
 
+CROSSED = "cross_validation"
+
+
 @click.command(
     "gate",
     short_help="Say go or no-go on a strategy, criterion by criterion.",
@@ -37,9 +40,10 @@ def command(run: str | None, strategy: str | None, stress_run: str | None, as_js
     from tradekit.report.text import gate_text
 
     desk = find_desk()
-    folder = folder_of(desk, run) if run else newest(desk)[0]
+    folder = folder_of(desk, run) if run else newest_history(desk)
     thresholds = thresholds_of(desk)
     summary = read(folder)
+    demand_history(folder, summary)
     name = named(summary, strategy)
     stressed = None if name is None else stress_of(desk, summary, name, stress_run)
     found = gate_of(summary, name, thresholds, stressed) | {"run": str(folder)}
@@ -49,6 +53,30 @@ def command(run: str | None, strategy: str | None, stress_run: str | None, as_js
         print_rich(gate_text(found, summary))
     if not found["go"]:
         raise click.exceptions.Exit(1)
+
+
+def newest_history(desk: Desk) -> Path:
+    """Return the newest backtest, cross-validations aside, else the newest stress run, else the newest of all.
+
+    Raises:
+        DeskError: there is no run at all.
+    """
+    from tradekit.report.run_folder import read_summary
+
+    kinds = {folder: read_summary(folder)["kind"] for folder in runs_of(desk)}
+    judged = sorted((folder for folder in kinds if kinds[folder] != CROSSED), key=lambda one: kinds[one] != "stress")
+    return judged[-1] if judged else newest(desk)[0]
+
+
+def demand_history(folder: Path, summary: dict[str, Any]) -> None:
+    """Raise DeskError for a cross-validation: it learns from later bars than it is judged on."""
+    from tradekit.errors import DeskError
+
+    if summary["kind"] == CROSSED:
+        raise DeskError(
+            f"{folder.name} is a cross-validation, which learns from later bars too; gate a walk-forward of the same "
+            "strategies, by: tradekit backtest --walk-forward"
+        )
 
 
 def read(folder: Path) -> dict[str, Any]:

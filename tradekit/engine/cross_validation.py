@@ -57,7 +57,8 @@ class PathsRun(StrategyRun):
         """What went wrong, in words: the whole strategy, or single splits of it."""
         if self.failed or not self.lost:
             return super().failures
-        return (f"{self.name} failed in {len(self.lost)} splits, the first {self.lost[0][0]}: {self.lost[0][1]}",)
+        (split, why), more = self.lost[0], len(self.lost) - 1
+        return (f"{self.name} failed in split {split}{f' and {more} more' if more else ''}: {why}",)
 
 
 @dataclass(frozen=True)

@@ -75,12 +75,13 @@ def _row(one: dict[str, Any], bounds: tuple[float, float], styles: dict[str, str
 
 def _lost(rows: Sequence[dict[str, Any]]) -> Markup | None:
     """Say which strategies failed in a split, and what became of it."""
-    said = [
-        f"{one['name']} failed in {len(one['paths']['lost'])} splits, the first {one['paths']['lost'][0]['split']}: "
-        f"{one['paths']['lost'][0]['failure']}; it held cash in what they hold out."
-        for one in rows
-        if one["paths"]["lost"]
-    ]
+    said = []
+    for one in rows:
+        lost = one["paths"]["lost"]
+        if lost:
+            more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
+            where = f"{one['name']} failed in split {lost[0]['split']}{more}: {lost[0]['failure']}"
+            said.append(f"{where}; it held cash in what was held out there.")
     return tag("p", " ".join(said), class_="note") if said else None
 
 
