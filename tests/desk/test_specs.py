@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tradekit.desk.specs import DataSpec, read_backtest, read_costs, read_stress
+from tradekit.engine.combinatorial import Combinatorial
 from tradekit.engine.windows import Windowing
 from tradekit.errors import ConfigError
 from tradekit.market.costs import CostModel
@@ -83,6 +85,11 @@ def test_scenarios(tmp_path: Path) -> None:
         (DATA + "[window]\n", r"unknown key 'window'; did you mean windows\?"),
         (DATA + "[windows]\ntrain_session = 3", r"\[windows\]: unknown window setting 'train_session'; did you mean"),
         (DATA + "[windows]\ntrain_sessions = 0", r"\[windows\]: train_sessions is 0"),
+        (DATA + "[cross_validation]\nfolds = 3", r"\[cross_validation\]: unknown cross-validation setting 'folds'"),
+        (
+            DATA + "[cross_validation]\n[windows]\n",
+            r"\[windows\] and \[cross_validation\] are two ways to cut the bars",
+        ),
         (DATA + "[costs]\nspread = 3", r"\[costs\]: unknown cost 'spread'; did you mean spread_bps\?"),
         (DATA + "[costs]\nspread_bps = -1", r"\[costs\]: spread_bps is -1; a cost is finite and never negative"),
         (DATA + "[execution]\nlatency = 1", r"\[execution\]: unknown execution setting 'latency'"),
@@ -141,6 +148,9 @@ def test_costs_stand_alone_or_in_a_table(tmp_path: Path) -> None:
 def test_the_shipped_specs_agree(repository: Path) -> None:
     walk = read_backtest(repository / "backtests" / "walk_forward.toml")
     stress = read_stress(repository / "backtests" / "stress.toml")
+    crossed = read_backtest(repository / "backtests" / "cross_validation.toml")
+    assert crossed.cross_validation == Combinatorial()
+    assert replace(crossed, cross_validation=None) == replace(walk, windows=None)
     assert (stress.data, stress.windows, stress.costs, stress.execution, stress.cash) == (
         walk.data,
         walk.windows,

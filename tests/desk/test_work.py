@@ -9,6 +9,7 @@ from tradekit.desk.folder import Desk
 from tradekit.desk.loader import load_strategies, load_strategy
 from tradekit.desk.recording import candidate, remember_training
 from tradekit.desk.work import Work, identity, processors
+from tradekit.engine.combinatorial import Combinatorial
 from tradekit.engine.windows import Windowing
 from tradekit.registry import Registry
 
@@ -81,6 +82,10 @@ def test_how_bars_are_cut_is_a_parameter_of_what_learns_only(desk: Desk) -> None
     # How policies are trained, and whether positions are carried, is none of its parameters.
     others = [Windowing(100, 50, carry="flatten"), Windowing(100, 50, refit="warm")]
     assert {candidate(learns, "code", cut, ()) for cut in others} == {candidate(learns, "code", cuts[0], ())}
+    # Learnt from the groups of a cross-validation it is another one, as often as they are cut otherwise.
+    crossed = {candidate(learns, "code", Combinatorial(groups), ()) for groups in (8, 10)}
+    assert len(crossed | {candidate(learns, "code", cut, ()) for cut in cuts}) == 5
+    assert {candidate(one, "code", Combinatorial(), ())} == {candidate(one, "code", None, ())}
     assert candidate(learns, "code", None, (1, 2)) == candidate(learns, "code", None, ())  # it draws nothing
 
 
