@@ -1,8 +1,7 @@
-"""Time training by the default recipe, and a decision of the policy it makes: ``python -m bench.training [--runs N]``.
+"""Time training by the default recipe: ``python -m bench.training [--runs N]``.
 
 One process, one thread. Training is timed after a run that compiles; where its time goes is taken from clocks around
-the parts, and the median of the runs is printed. Decisions are timed one by one, through everything that a session
-calls.
+the parts, and the median of the runs is printed. ``bench.decision`` times the policy that it makes.
 """
 
 from __future__ import annotations
@@ -14,28 +13,20 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
 
 from tradekit import load_panel
-from tradekit.learn.bundle import read_bundle
-from tradekit.learn.env import VectorSymbolEnv
 from tradekit.learn.loop import Place, Training
-from tradekit.learn.network import ask, from_torchscript, frozen, one_thread, to_torchscript
-from tradekit.learn.ppo import build_model
+from tradekit.learn.network import one_thread
 from tradekit.learn.recipe import Recipe
 from tradekit.learn.slices import feature_spec, split_bars
 from tradekit.learn.task import Task
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 RECIPE = Path("policies/symbol_ppo/recipe.toml")
-DECISIONS = 20_000
 
 
 class Parts(NamedTuple):
@@ -100,48 +91,6 @@ def training_table(runs: int) -> Table:
     return table
 
 
-def microseconds(decide: Callable[[int], object]) -> tuple[float, float]:
-    """Return the median and the 99th percentile of one decision."""
-    for number in range(1_000):
-        decide(number)
-    taken = np.empty(DECISIONS)
-    for number in range(DECISIONS):
-        begin = time.perf_counter_ns()
-        decide(number)
-        taken[number] = time.perf_counter_ns() - begin
-    return float(np.median(taken)) / 1e3, float(np.percentile(taken, 99)) / 1e3
-
-
-def decision_table() -> Table:
-    """Time one decision of the shipped bundle, and of SB3's own predict for the same network sizes."""
-    bundle = read_bundle(RECIPE.parent)
-    said = bundle.manifest["observation"]["normalisation"]
-    rng = np.random.default_rng(0)
-    mean, scale = np.array(said["mean"]), np.array(said["scale"])
-    raw = mean + scale * rng.normal(size=(1000, 1, len(mean)))
-    mask = np.ones((1, 7), np.bool_)
-    seen = ((raw - mean) / scale).astype(np.float32)
-    table = Table("one decision, one thread", "p50 (us)", "p99 (us)")
-    with one_thread():
-        panel = load_panel("sample")
-        task = Task(panel, bundle.features)
-        model = build_model(Recipe.load(RECIPE), VectorSymbolEnv(task, 64))
-        module = from_torchscript(to_torchscript(frozen(model, task.statistics)))
-        for name, decide in (
-            (
-                "bundle.decide: digests checked, numpy in and out",
-                lambda number: bundle.decide(raw[number % 1000], mask),
-            ),
-            ("the TorchScript module alone", lambda number: ask(module, raw[number % 1000], mask)),
-            (
-                "SB3's predict",
-                lambda number: model.predict(seen[number % 1000], deterministic=True, action_masks=mask),
-            ),
-        ):
-            table.add_row(name, *(f"{value:.1f}" for value in microseconds(decide)))
-    return table
-
-
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -150,7 +99,6 @@ def main() -> None:
     console = Console(width=140)
     console.print(f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, one thread")
     console.print(training_table(given.runs))
-    console.print(decision_table())
 
 
 if __name__ == "__main__":
