@@ -50,9 +50,9 @@ def runtime_of(name: str) -> Runtime:
     runtime = RUNTIMES[name]
     missing = [package for package in dict.fromkeys((runtime.writer, runtime.reader)) if find_spec(package) is None]
     if missing:
+        wanted = f"'tradekit[{runtime.extra}]'" if runtime.extra else "tradekit"
         raise BundleError(
-            f"{runtime.file} needs {' and '.join(missing)}, not installed here; "
-            f"install with: pip install 'tradekit[{runtime.extra}]'"
+            f"{runtime.file} needs {' and '.join(missing)}, not installed here; install with: pip install {wanted}"
         )
     return runtime
 
