@@ -224,6 +224,37 @@ def test_a_wider_spread_is_data_too(tmp_path: Path) -> None:
     assert first_difference(load_ledger(tmp_path), other) is None
 
 
+def test_whatever_a_ledger_holds_by_bars_is_compared() -> None:
+    ledger = dataclasses.replace(small(), extras={"chosen": np.array([1, 2, 0])})
+    panel = ledger.panel
+    index = np.where(np.arange(4) == 2, 0.5, panel.benchmark_returns)
+    others = [
+        dataclasses.replace(ledger, panel=dataclasses.replace(panel, benchmark_returns=index)),
+        dataclasses.replace(ledger, panel=panel.with_side("vix", np.arange(4.0))),
+        dataclasses.replace(ledger, extras={"chosen": np.array([1, 5, 0])}),
+        dataclasses.replace(ledger, extras={"chosen": np.zeros((3, 2))}),
+    ]
+    assert [told(ledger, other).partition(" in one")[0] for other in others] == [
+        f"bar 2, 2024-01-03: benchmark_returns is {panel.benchmark_returns[2]}",
+        "bar 0, 2024-01-01: side series vix is False",
+        "bar 1, 2024-01-02: chosen is 2",
+        "bar 0, 2024-01-01: shape of chosen is (3,)",
+    ]
+    assert told(ledger, dataclasses.replace(ledger, extras={})) == "None"
+    short = dataclasses.replace(ledger, extras={"chosen": np.array([1, 2])})
+    assert told(ledger, short) == "None"
+
+
+def test_sleeves_that_add_up_to_the_same_are_told_apart() -> None:
+    case = random_case(1)
+    ledger = simulate(Sleeves(np.full(case.panel.close.shape, 0.5)), case.panel, FREE)
+    assert ledger.sleeve_equity is not None
+    moved = ledger.sleeve_equity.copy()
+    moved[1, [0, -1]] += [1.0, -1.0]
+    other = dataclasses.replace(ledger, sleeve_equity=moved)
+    assert told(ledger, other).startswith("bar 1, 2024-01-02: equity of the sleeve of A is ")
+
+
 def test_a_tolerance_forgives_rounding_only() -> None:
     ledger = small()
     near = dataclasses.replace(ledger, equity=ledger.equity * (1 + 1e-12))

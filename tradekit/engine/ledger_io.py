@@ -199,7 +199,7 @@ class Difference:
     Attributes:
         bar: its row; the length of the shorter ledger when one goes on where the other ends.
         timestamp: its open, readable.
-        what: what differs: data, an order and its field, cash or equity.
+        what: what differs: data, what the strategies recorded, an order and its field, cash or equity.
         left, right: the two values.
         settings: cost and execution settings in which the runs differ, which may be why.
     """
@@ -219,7 +219,8 @@ class Difference:
 def first_difference(left: Ledger, right: Ledger, tolerance: float = 0.0) -> Difference | None:
     """Return where two runs over the same symbols part, and in what; None when they agree.
 
-    Within a bar the cause is named before its effect: the data, then the orders, then cash, then equity.
+    Within a bar the cause is named before its effect: the data, what the strategies recorded (``extras`` that both
+    have), then the orders, then cash, then equity.
 
     Args:
         left: one ledger.
@@ -254,18 +255,37 @@ def _differences(left: Ledger, right: Ledger, bars: int, tolerance: float) -> It
         one, other = getattr(left.panel, name)[:bars], getattr(right.panel, name)[:bars]
         yield _unlike(name, one, other, 0.0, left.symbols)
     yield _unlike("spread_multiple", _wide(left.panel)[:bars], _wide(right.panel)[:bars], 0.0)
-    for name in sorted({*left.panel.side} & {*right.panel.side}):
+    one, other = left.panel.benchmark_returns, right.panel.benchmark_returns
+    yield _unlike("benchmark_returns", one[:bars], other[:bars], 0.0)
+    for name in sorted({*left.panel.side} | {*right.panel.side}):
         yield _unlike_series(name, left, right, bars)
+    for name in sorted({*left.extras} & {*right.extras}):
+        yield _unlike_extra(name, left, right, bars, tolerance)
     yield _unlike_orders(left, right, bars, tolerance)
     yield _unlike("cash", left.cash[:bars], right.cash[:bars], tolerance)
+    if left.sleeve_equity is not None and right.sleeve_equity is not None:
+        one, other = left.sleeve_equity[:bars], right.sleeve_equity[:bars]
+        yield _unlike("equity of the sleeve", one, other, tolerance, left.symbols)
     yield _unlike("equity", left.equity[:bars], right.equity[:bars], tolerance)
 
 
 def _unlike_series(name: str, left: Ledger, right: Ledger, bars: int) -> _Found | None:
+    here, there = name in left.panel.side, name in right.panel.side
+    if not (here and there):
+        return 0, f"side series {name}", here, there
     one, other = left.panel.side[name], right.panel.side[name]
     if one.ndim != other.ndim:  # one of all symbols against one of each
         one, other = (np.broadcast_to(each.reshape(len(each), -1), left.panel.close.shape) for each in (one, other))
     return _unlike(f"side series {name}", one[:bars], other[:bars], 0.0, left.symbols if one.ndim == 2 else ())
+
+
+def _unlike_extra(name: str, left: Ledger, right: Ledger, bars: int, tolerance: float) -> _Found | None:
+    """Return where what two strategies recorded differs; what one of them did not record is no difference."""
+    one, other = left.extras[name], right.extras[name]
+    if one.shape[1:] != other.shape[1:]:
+        return 0, f"shape of {name}", one.shape, other.shape
+    rows = min(bars, len(one), len(other))
+    return _unlike(name, one[:rows], other[:rows], tolerance)
 
 
 def _wide(panel: Panel) -> NDArray[np.float64]:
