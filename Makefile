@@ -30,8 +30,9 @@ $(INSTALLED): requirements.lock pyproject.toml scripts/install.sh
 demo: setup ## train, backtest, stress and paper-trade in build/demo
 	scripts/demo.sh build/demo
 
-test: setup browser check ## every check and every test
-	pytest
+# Whole files to a worker: what a file prepares is prepared once.
+test: setup browser check ## every check and every test, in two processes
+	pytest --numprocesses 2 --dist loadfile
 
 check: setup ## lint, formatting, types, layers
 	ruff check
