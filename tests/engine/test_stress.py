@@ -13,7 +13,7 @@ from tradekit.engine.paths import paths
 from tradekit.engine.scenarios import SHIPPED, Scenario
 from tradekit.engine.simulate import simulate
 from tradekit.engine.stress import stress
-from tradekit.engine.stressed import Draws
+from tradekit.engine.stress_setup import Draws
 from tradekit.engine.walk_forward import walk_forward
 from tradekit.engine.windows import Windowing
 from tradekit.engine.worlds import Span, worlds
@@ -160,12 +160,10 @@ def test_wide_spreads_end_the_search_and_an_impossible_shock_is_skipped_by_name(
     assert multiples_of(wide)[-1] == 24.0  # 26 x 405 bp are more than the whole price
 
 
-def test_a_replay_leaves_out_what_is_purged_and_reaches_back_when_anchored() -> None:
-    seen: list[tuple[np.datetime64, np.datetime64]] = []
-
+def test_a_replay_leaves_out_what_is_purged_and_reaches_back_when_anchored(tmp_path: Path) -> None:
     class Looks(Table):
         def fit(self, train: Panel) -> Looks:
-            seen.append((train.timestamps[0], train.timestamps[-1]))
+            (tmp_path / "seen").write_text(f"{train.timestamps[0]} {train.timestamps[-1]}")
             return self
 
     panel = random_panel(200, 2)
@@ -173,7 +171,7 @@ def test_a_replay_leaves_out_what_is_purged_and_reaches_back_when_anchored() -> 
     windowing = Windowing(train_sessions=50, test_sessions=20, purge_sessions=3, embargo_sessions=2, anchored=True)
     setup = [Scenario("fall", "replay", start=start, end=end)]
     stress(Looks(0.1), panel, setup, windowing)
-    assert seen[-1] == (panel.timestamps[0], panel.timestamps[74])
+    assert (tmp_path / "seen").read_text() == f"{panel.timestamps[0]} {panel.timestamps[74]}"
 
 
 @pytest.mark.parametrize(("name", "fall"), [("COVID 2020", 0.337), ("bear 2022", 0.245)])
@@ -203,34 +201,40 @@ def test_all_draws_run_and_the_median_one_is_shown() -> None:
     assert len(cell.ledger.orders) == 3
 
 
-def test_learners_meet_other_worlds_with_what_they_learnt_in_this_one() -> None:
+def test_learners_meet_other_worlds_with_what_they_learnt_in_this_one(tmp_path: Path) -> None:
     """Fits see the train slices as they were; a path keeps the first of them."""
-    seen: list[float] = []
+
+    def told(name: str) -> list[float]:
+        file = tmp_path / name
+        found = [float(line) for line in file.read_text().split()]
+        file.unlink()
+        return found
 
     class Learns(Table):
         learnt = 0.0
 
         def fit(self, train: Panel) -> Learns:
-            seen.append(float(train.close.sum()))
-            return Learns(self.weight, self.name).told(float(train.close.sum()))
-
-        def told(self, learnt: float) -> Learns:
-            self.learnt = learnt
-            return self
+            one = Learns(self.weight, self.name)
+            one.learnt = float(train.close.sum())
+            self.tell("seen", one.learnt)
+            return one
 
         def weights(self, panel: Panel) -> Floats:
-            asked.append(self.learnt)
+            self.tell("asked", self.learnt)
             return super().weights(panel)
 
-    asked: list[float] = []
+        def tell(self, name: str, value: float) -> None:
+            with (tmp_path / name).open("a") as file:
+                file.write(f"{value!r}\n")
+
     panel = random_panel(130, 3)
     fits = [float(panel[w.train_start : w.train_stop].close.sum()) for w in WINDOWS.cut(panel)]
     worlds = [Scenario("gap", "gap", size=-0.2), Scenario("wild", "volatility", factor=2.0)]
     stress(Learns(0.2), panel, worlds, WINDOWS)
-    assert seen == fits
-    seen.clear()
-    asked.clear()
+    assert told("seen") == fits
+    told("asked")
     stress(Learns(0.2), panel, [Scenario("paths", "bootstrap", bars=30)], WINDOWS)
+    asked = told("asked")
     assert asked[-1] in fits
     assert asked.count(fits[0]) == 2  # the walk-forward's first window, and the path
 

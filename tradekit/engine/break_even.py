@@ -30,10 +30,12 @@ def multiples_of(costs: CostModel) -> Floats:
     return MULTIPLES[(costs.spread_bps + costs.slippage_bps) * MULTIPLES < 10_000.0]
 
 
-def growth_of(run: Callable[[Sequence[CostModel]], list[Ledger]], costs: CostModel, first: int) -> Growth:
-    """Return what ``run`` makes of every multiple of ``costs``; ``first`` is the first row that is scored."""
+def growth_of(
+    run: Callable[[Sequence[CostModel]], list[Ledger]], costs: CostModel, scored_from: Callable[[Ledger], int]
+) -> Growth:
+    """Return what ``run`` makes of every multiple of ``costs``; ``scored_from`` finds the first row that is scored."""
     ledgers = run([costs.scaled(multiple) for multiple in multiples_of(costs)])
-    return Growth(np.array([ledger.equity for ledger in ledgers]), first)
+    return Growth(np.array([ledger.equity for ledger in ledgers]), scored_from(ledgers[0]))
 
 
 def break_even(name: str, growths: Mapping[str, Growth]) -> dict[str, float | None]:

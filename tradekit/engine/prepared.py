@@ -67,7 +67,7 @@ class Prepared:
             )
         assert self.driver is not None
         return simulate(
-            _loop_of(self.driver), panel, list(costs), execution, cash, start=start, stop=stop, records=records
+            loop_of(self.driver), panel, list(costs), execution, cash, start=start, stop=stop, records=records
         )
 
 
@@ -120,7 +120,7 @@ def first_run(
     return prepared, ledger
 
 
-def _loop_of(driver: ClosedLoop) -> ClosedLoop:
+def loop_of(driver: ClosedLoop) -> ClosedLoop:
     """Return a loop to run: a copy, so that nothing a strategy keeps in itself travels from one run to the next."""
     return driver if isinstance(driver, Switch | EventAdapter) else as_closed_loop(fresh(driver))
 
@@ -199,7 +199,7 @@ class Switch:
 
     def _ask(self, k: int, loop: ClosedLoop, view: View, portfolios: Portfolios, state: _State) -> Targets:
         if state.window != k:
-            state.window, state.loop = k, _loop_of(loop)
+            state.window, state.loop = k, loop_of(loop)
             state.memory = state.loop.start(state.portfolios)
         assert state.loop is not None
         return state.loop.decide(view, portfolios, state.memory)

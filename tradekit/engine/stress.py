@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from tradekit import compute
-from tradekit.compute import hash_of, run_cells
-from tradekit.compute.store import code_hash
 from tradekit.engine.break_even import break_even
-from tradekit.engine.fits import learner_of
+from tradekit.engine.fits import Spread, learner_of
 from tradekit.engine.scenarios import Scenario, default_scenarios
+from tradekit.engine.seen import unseen
 from tradekit.engine.simulate import DEFAULT_CASH
-from tradekit.engine.stressed import Cell, Setup, Stressed, stressed, worlds_of
-from tradekit.engine.walk_forward import demand_distinct, unseen
+from tradekit.engine.stress_cells import run_all
+from tradekit.engine.stress_setup import Cell, Setup, worlds_of
+from tradekit.engine.walk_forward import demand_distinct
 from tradekit.engine.windows import Windowing
 from tradekit.errors import ConfigError
 from tradekit.market.costs import CostModel
 from tradekit.market.execution import ExecutionModel
 
 if TYPE_CHECKING:
-    from tradekit.compute import Store
+    from tradekit.compute import Progress, Store
     from tradekit.engine.audit import AuditReport
     from tradekit.engine.ledger import Ledger
     from tradekit.engine.strategy import AnyStrategy
+    from tradekit.engine.stressed import Stressed
     from tradekit.market.panel import Panel
-
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
@@ -39,6 +35,7 @@ class Stress:
     break_even: of each strategy, see ``tradekit.engine.break_even``.
     kinds: of each strategy by name.
     audits: the causality audit of each strategy that was walked forward, by name.
+    lost: by name, of each strategy that failed in some windows and held cash there, in how many, and why.
     """
 
     panel: Panel
@@ -51,6 +48,7 @@ class Stress:
     break_even: dict[str, dict[str, float | None]] = field(default_factory=dict)
     kinds: dict[str, str] = field(default_factory=dict)
     audits: dict[str, AuditReport] = field(default_factory=dict)
+    lost: dict[str, str] = field(default_factory=dict)
 
     @property
     def strategies(self) -> tuple[str, ...]:
@@ -71,9 +69,9 @@ class Stress:
 
     @property
     def failures(self) -> tuple[str, ...]:
-        """What went wrong, strategy by strategy: those that raised, or answered nonsense, in any world."""
-        found = {cell.strategy: cell for cell in reversed(self.cells) if cell.failed}
-        return tuple(f"{name} in {cell.scenario}: {cell.skipped}" for name, cell in sorted(found.items()))
+        """What went wrong, strategy by strategy: those that raised, or answered nonsense, in any world or window."""
+        found = {cell.strategy: f"in {cell.scenario}: {cell.skipped}" for cell in reversed(self.cells) if cell.failed}
+        return tuple(f"{name} {why}" for name, why in sorted({**self.lost, **found}.items()))
 
     def cell(self, strategy: str, scenario: str) -> Cell:
         """Return one cell."""
@@ -91,15 +89,18 @@ def stress(
     progress: Progress | None = None,
     history: Panel | None = None,
     *,
+    seeds: Sequence[int] = (),
     workers: int = 1,
     ray: str | None = None,
     store: Store | None = None,
     identities: Mapping[str, str] | None = None,
+    here_seconds: float = 0.0,
 ) -> Stress:
     """Walk every strategy forward once and run it under every scenario.
 
-    Scenarios that change costs alone share one kernel call (open loop) or one lockstep roll-out (closed loop). What the
-    data cannot carry, such as a replay of years that it does not cover, is skipped by name.
+    Scenarios that change costs alone share one kernel call (open loop) or one lockstep roll-out (closed loop); closed
+    loops meet all worlds whose bars were moved, and all that were drawn, in a roll-out each. What the data cannot
+    carry, such as a replay of years that it does not cover, is skipped by name.
 
     Args:
         strategies: one, or several with distinct names.
@@ -111,49 +112,41 @@ def stress(
         cash: dollars at the start, > 0.
         progress: called with (done, in all, label).
         history: the bars that replays draw on, where ``panel`` does not reach back as far; default: ``panel``.
-        workers: processes over which strategies are spread; the result is the same.
-        ray: address of a Ray cluster, or ``local``, instead; see ``run_cells``.
-        store: where finished strategies are kept and looked up.
-        identities: by name of the strategy, a hash of whatever it is made from; only those are kept in ``store``.
+        seeds: run every strategy that has a ``seed`` under each of these; it stands for the account that holds an equal
+            part of each, in every world.
+        workers: processes to spread the work over; numbers do not depend on it, nor on the next two.
+        ray: address of a Ray cluster to spread it over instead, or ``local``.
+        store: where finished work is kept and looked up, the fits of a walk-forward among it.
+        identities: as in ``walk_forward``.
+        here_seconds: as in ``walk_forward``.
 
     Raises:
         StrategyError, ConfigError: as in ``walk_forward``; ConfigError also for two scenarios of one name.
     """
     several = list(strategies) if isinstance(strategies, Sequence) else [strategies]
     demand_distinct(several)
-    chosen = tuple(default_scenarios() if scenarios is None else scenarios)
-    names = [scenario.name for scenario in chosen]
-    if len(set(names)) < len(names):
-        raise ConfigError(f"two scenarios share a name: {', '.join(sorted({n for n in names if names.count(n) > 1}))}")
     windowing = windowing or Windowing.for_panel(panel)
     several = [learner_of(one, windowing.refit) for one in several]
+    chosen = _distinct(default_scenarios() if scenarios is None else scenarios)
     costs, execution = costs or CostModel(), execution or ExecutionModel()
     windows = tuple(unseen(several, panel, windowing.cut(panel), execution))
     made = {scenario.name: worlds_of(scenario, panel, windows) for scenario in chosen}
     setup = Setup(panel, history or panel, windowing, windows, costs, execution, cash, chosen, made)
-    if workers > 1 or ray is not None or store is not None:
-        cells = [_cell_of(strategy, setup, (identities or {}).get(strategy.name)) for strategy in several]
-        outcomes = run_cells(cells, shared=setup, workers=workers, ray=ray, store=store, progress=progress)
-        found = [outcomes[cell.key] for cell in cells]
-        results = [
-            _failed(strategy, setup, one.failure) if one.failure else _clothed(one.value, setup)
-            for strategy, one in zip(several, found, strict=True)
-        ]
-        return _joined(several, results, setup)
-    results = []
-    for done, strategy in enumerate(several):
-        if progress:
-            progress(done, len(several), strategy.name)
-        results.append(stressed(strategy, setup))
-    if progress:
-        progress(len(several), len(several), "done")
-    return _joined(several, results, setup)
+    spread = Spread(workers, ray, store, identities or {}, progress, here_seconds)
+    return _joined(several, run_all(several, setup, tuple(seeds), spread), setup)
+
+
+def _distinct(scenarios: Sequence[Scenario]) -> tuple[Scenario, ...]:
+    names = [scenario.name for scenario in scenarios]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"two scenarios share a name: {', '.join(sorted({n for n in names if names.count(n) > 1}))}")
+    return tuple(scenarios)
 
 
 def _joined(strategies: Sequence[AnyStrategy], results: Sequence[Stressed], setup: Setup) -> Stress:
     """Return the result of all strategies; break-even multiples need them together."""
-    names = [strategy.name for strategy in strategies]
-    growths = {name: one.growth for name, one in zip(names, results, strict=True) if one.growth is not None}
+    found = dict(zip([strategy.name for strategy in strategies], results, strict=True))
+    growths = {name: one.growth for name, one in found.items() if one.growth is not None}
     return Stress(
         panel=setup.panel,
         windowing=setup.windowing,
@@ -164,39 +157,6 @@ def _joined(strategies: Sequence[AnyStrategy], results: Sequence[Stressed], setu
         cash=setup.cash,
         break_even={name: break_even(name, growths) for name in growths},
         kinds={strategy.name: getattr(strategy, "kind", "custom") for strategy in strategies},
-        audits={name: one.audit for name, one in zip(names, results, strict=True) if one.audit is not None},
+        audits={name: one.audit for name, one in found.items() if one.audit is not None},
+        lost={name: one.told for name, one in found.items() if any(one.lost)},
     )
-
-
-def _cell_of(strategy: AnyStrategy, setup: Setup, identity: str | None) -> compute.Cell:
-    """Return the work of one strategy; it can be kept when its identity says what the strategy is made from."""
-    key = strategy.name if identity is None else hash_of("stress", code_hash(), strategy.name, identity, setup.identity)
-    return compute.Cell(key, strategy.name, _bare, (strategy,), keep=identity is not None)
-
-
-def _bare(setup: Setup, strategy: AnyStrategy) -> Stressed:
-    """Run one strategy; its ledgers leave their bars behind, which the other side has."""
-    result = stressed(strategy, setup)
-    cells = [
-        cell if cell.ledger is None else replace(cell, ledger=replace(cell.ledger, panel=cell.ledger.panel[:1]))
-        for cell in result.cells
-    ]
-    return result._replace(cells=cells)
-
-
-def _clothed(result: Stressed, setup: Setup) -> Stressed:
-    """Give the ledgers of ``_bare`` their bars back."""
-    cells = []
-    for scenario, cell in zip(setup.scenarios, result.cells, strict=True):
-        if cell.ledger is None:
-            cells.append(cell)
-            continue
-        panel = setup.history if scenario.kind == "replay" else setup.world(scenario, cell.draw)
-        first = int(np.searchsorted(panel.timestamps, cell.ledger.timestamps[0]))
-        bars = panel[first : first + len(cell.ledger.equity)]
-        cells.append(replace(cell, ledger=replace(cell.ledger, panel=bars)))
-    return result._replace(cells=cells)
-
-
-def _failed(strategy: AnyStrategy, setup: Setup, why: str) -> Stressed:
-    return Stressed([Cell(strategy.name, one.name, None, skipped=why) for one in setup.scenarios], None, None)
