@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
-from tradekit.compute import hash_of
 from tradekit.desk.loader import LoadedStrategy, load_strategies, load_strategy
 from tradekit.desk.recording import Recording, begin
 from tradekit.desk.specs import BacktestSpec, DataSpec, read_backtest
@@ -19,7 +18,6 @@ from tradekit.engine.combinatorial import Combinatorial
 from tradekit.engine.copies import fit
 from tradekit.engine.cross_validation import cross_validate
 from tradekit.engine.scenarios import default_scenarios, slippage_scenario
-from tradekit.engine.seeds import has_seed, with_seed
 from tradekit.engine.single_pass import single_pass
 from tradekit.engine.strategy import attempt
 from tradekit.engine.stress import Stress, stress
@@ -54,12 +52,13 @@ def bars_of(data: DataSpec, desk: Desk) -> Panel:
     Raises:
         DataError: the source cannot be found or used.
     """
-    actions = None if data.actions is None else _found(data.actions, desk)
-    side = [replace(one, file=_found(one.file, desk)) for one in data.side]
-    return load_panel(_found(data.source, desk), data.symbols, data.start, data.end, data.benchmark, actions, side)
+    actions = None if data.actions is None else found(data.actions, desk)
+    side = [replace(one, file=found(one.file, desk)) for one in data.side]
+    return load_panel(found(data.source, desk), data.symbols, data.start, data.end, data.benchmark, actions, side)
 
 
-def _found(path: str, desk: Desk) -> str:
+def found(path: str, desk: Desk) -> str:
+    """Return ``path``, in the desk's root where it is there and not where the command was given."""
     inside = desk.root / path
     return os.fspath(inside) if not Path(path).exists() and inside.exists() else path
 
@@ -175,11 +174,9 @@ def run_stress(
     Replays draw on all bars of the source, however late the spec's own bars start.
 
     Raises:
-        TradekitError: as in ``run_walk_forward``; ConfigError for more than one seed: scenarios compare worlds.
+        TradekitError: as in ``run_walk_forward``.
     """
     work = work or Work()
-    if len(work.seeds) > 1:
-        raise ConfigError("a stress test takes one seed; several are compared by: tradekit backtest --walk-forward")
     scenarios = list(default_scenarios() if spec.scenarios is None else spec.scenarios)
     if slippage_shock is not None:
         shock = slippage_scenario(slippage_shock)
@@ -191,12 +188,10 @@ def run_stress(
     windowing = spec.windows or Windowing.for_panel(panel)
     windowing.cut(panel)
     settings = work.settings(desk, loaded)
-    for name in [one.strategy.name for one in loaded if _draws(one, work)]:
-        settings["identities"][name] = hash_of(settings["identities"][name], work.seeds[0])
     recording = begin(desk, "stress", command, spec, loaded, settings["identities"], panel, windowing, work.seeds)
     with recording.ends_with():
         result = stress(
-            [with_seed(one.strategy, work.seeds[0]) if _draws(one, work) else one.strategy for one in loaded],
+            [one.strategy for one in loaded],
             panel,
             scenarios,
             windowing,
@@ -205,6 +200,8 @@ def run_stress(
             spec.cash,
             progress,
             history,
+            seeds=work.seeds,
+            here_seconds=work.here_seconds if windowing.refit == "frozen" else 0.0,
             **settings,
         )
         ran = {cell.strategy for cell in result.cells if cell.ledger is not None}
@@ -245,10 +242,6 @@ def run_audit(
     if failure is not None:
         raise StrategyError(f"{strategy.name}: raised {failure}")
     return cast("AuditReport", report)
-
-
-def _draws(one: LoadedStrategy, work: Work) -> bool:
-    return bool(work.seeds) and has_seed(one.strategy)
 
 
 def _demand_one(skipped: dict[str, str | None]) -> None:
