@@ -6,19 +6,21 @@ import json
 import os
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tradekit.cli import training_view
+from tradekit.live.journal import read_events
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tests.cli.conftest import Answer
 
@@ -202,6 +204,38 @@ def test_report_of_what_cannot_be_drawn(tradekit: Callable[..., Answer], small: 
     answer = tradekit("report", folder.name, cwd=small)
     assert answer.status == 2
     assert answer.error == f"{folder}: this training run has not ended; go on with tradekit train --resume"
+
+
+def test_files_of_a_recipe_are_looked_for_in_the_desk(tradekit: Callable[..., Answer], small: Path) -> None:
+    """As a spec's are: prices and side series, from whichever folder the command is given."""
+    dates = [line.split(",")[0] for line in (small / "prices.csv").read_text().splitlines()[1:501]]
+    (small / "vix.csv").write_text("date,close\n" + "".join(f"{date},{20 + n % 7}\n" for n, date in enumerate(dates)))
+    side = 'features = ["return_1", "side:vix"]\nside = [{ name = "vix", file = "vix.csv", column = "close" }]'
+    recipe(small, ('features = ["return_1", "sma_gap_20"]', side))
+    answer = tradekit("train", "--quiet", "--json", cwd=small / "strategies")
+    assert answer.status == 0, answer.err
+    said = json.loads((Path(answer.json["bundle"]) / "bundle.json").read_text())
+    assert said["observation"]["features"] == ["return_1", "side:vix"]
+    (small / "vix.csv").unlink()
+    missing = tradekit("train", "--quiet", cwd=small)
+    assert missing.status == 2
+    assert "vix.csv" in missing.error
+
+
+def test_a_session_sees_the_probabilities_that_the_backtest_sees(
+    tradekit: Callable[..., Answer], small: Path, repository: Path
+) -> None:
+    """By digests of every feature of every bar, which a session journals and the backtest of its bars is held to."""
+    asked = '[supervised]\nfirst_sessions = 60\nfold_sessions = 60\nfeatures = ["return_5", "sma_gap_20"]\n[ppo]'
+    recipe(small, ("[ppo]", asked))
+    assert tradekit("train", "--quiet", cwd=small).status == 0
+    shutil.copy(repository / "strategies" / "symbol_ppo.py", small / "strategies")
+    line = ("--strategy", "symbol_ppo", "--data", "prices.csv", "--bars", 30, "--json")
+    told = tradekit("paper", "start", *line, cwd=small).json
+    assert (told["bars"], told["decision_parity"], told["equity_difference"]) == (30, 1.0, 0.0)
+    decisions = [event.body for event in read_events(Path(told["journal"])) if "saw" in event.body]
+    digests = {decision["saw"]["features"]["p_rise"] for decision in decisions}
+    assert (len(decisions), len(digests)) == (29, 29)  # the last bar asks for none
 
 
 # ----------------------------------------------------------------------------------------------------- interruptions

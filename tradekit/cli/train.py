@@ -265,6 +265,7 @@ def prepared(desk: Desk, name: str, given: dict[str, Any]) -> tuple[Recipe, Pane
     """
     from dataclasses import asdict, replace
 
+    from tradekit.desk.jobs import found
     from tradekit.learn.health import in_short_updates
     from tradekit.learn.recipe import Recipe
     from tradekit.learn.train import RECIPE
@@ -277,8 +278,8 @@ def prepared(desk: Desk, name: str, given: dict[str, Any]) -> tuple[Recipe, Pane
     recipe = _changed(in_short_updates(recipe) if given.get("validate") else recipe, given)
     recipe = recipe if file.parent == desk.policies / name else replace(recipe, name=name)
     names = {"symbols": given["symbols"], "start": given["start"], "actions": given["actions"]}
-    side = [asdict(one) for one in recipe.data.side]
-    loaded_from = {"source": given["data"] or recipe.data.source, **names, "side": side}
+    side = [asdict(one) | {"file": found(one.file, desk)} for one in recipe.data.side]
+    loaded_from = {"source": given["data"] or found(recipe.data.source, desk), **names, "side": side}
     panel = load_panel(**loaded_from)
     if given["end"] is not None:
         recipe = replace(recipe, data=replace(recipe.data, source=panel.source, end=given["end"]))

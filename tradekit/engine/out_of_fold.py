@@ -11,6 +11,8 @@ from tradekit.errors import ConfigError, DataError
 from tradekit.market import indicators
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tradekit.engine.classifier import ClassifierStrategy
     from tradekit.market.panel import Floats, Panel
 
@@ -40,6 +42,21 @@ def out_of_fold(
         ConfigError: less than one session.
         DataError: no session is left to guess, or the first sessions hold no two examples that differ.
     """
+    table = strategy.features.compute(panel)
+    guesses = np.full(panel.close.shape, np.nan)
+    for start, stop, learnt in folds(replace(strategy, smooth_bars=1), panel, first_sessions, fold_sessions):
+        guesses[start:stop] = learnt.guesses(table[start:stop])
+    return indicators.mean(guesses, strategy.smooth_bars)
+
+
+def folds(
+    strategy: ClassifierStrategy, panel: Panel, first_sessions: int, fold_sessions: int
+) -> Iterator[tuple[int, int, ClassifierStrategy]]:
+    """Yield the rows of each fold, ``start <= t < stop``, and the strategy fitted on the bars before it.
+
+    Raises:
+        ConfigError, DataError: as ``out_of_fold``.
+    """
     for name, sessions in (("first_sessions", first_sessions), ("fold_sessions", fold_sessions)):
         if sessions < 1:
             raise ConfigError(f"{name} is {sessions}; 1 or more")
@@ -49,12 +66,9 @@ def out_of_fold(
             f"{panel.source}: {last + 1} sessions leave none to guess after {first_sessions}; lower first_sessions"
         )
     starts = np.searchsorted(panel.sessions, np.arange(first_sessions, last + 1, fold_sessions)).tolist()
-    table, single = strategy.features.compute(panel), replace(strategy, smooth_bars=1)
-    guesses = np.full(panel.close.shape, np.nan)
     for start, stop in zip(starts, (*starts[1:], len(panel)), strict=True):
         try:
-            learnt = single.fit(panel[:start].detached())
+            learnt = strategy.fit(panel[:start].detached())
         except ValueError as error:
             raise DataError(f"{panel.source}: {error} to learn from; raise first_sessions") from error
-        guesses[start:stop] = learnt.guesses(table[start:stop])
-    return indicators.mean(guesses, strategy.smooth_bars)
+        yield start, stop, learnt

@@ -132,7 +132,7 @@ class SymbolAgent:
         self, name: str, features: FeatureSpec, scheme: ActionScheme, decide_by: Decide, stacked_bars: int = 1
     ) -> None:
         self.name, self.features, self.scheme = name, features, scheme
-        self._sees = features if stacked_bars == 1 else Stacked(features.names, stacked_bars)
+        self._sees = features if stacked_bars == 1 else Stacked(features.names, stacked_bars, features)
         self._decide_by, self._kernel = decide_by, scheme.kernel
 
     def __deepcopy__(self, memo: dict[int, object]) -> Self:

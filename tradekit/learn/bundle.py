@@ -24,6 +24,7 @@ from tradekit.errors import BundleError, ConfigError, DeskError
 from tradekit.learn import observations
 from tradekit.learn.actions import NAMES, ActionScheme
 from tradekit.learn.runtimes import RUNTIMES, TORCHSCRIPT, read, runtime_of
+from tradekit.learn.supervised import SUPERVISED, WithProbabilities
 from tradekit.market.features import FeatureSpec
 
 if TYPE_CHECKING:
@@ -88,7 +89,10 @@ class Bundle:
     @cached_property
     def features(self) -> FeatureSpec:
         """What the policy sees of the bars."""
-        return FeatureSpec(tuple(self.manifest["observation"]["features"]))
+        said = self.manifest["observation"]
+        if SUPERVISED in said:
+            return WithProbabilities.from_dict(said["features"], said[SUPERVISED])
+        return FeatureSpec(tuple(said["features"]))
 
     @property
     def stacked_bars(self) -> int:

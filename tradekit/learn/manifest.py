@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tradekit.learn.actions import NAMES
 from tradekit.learn.observations import names
+from tradekit.learn.supervised import SUPERVISED, WithProbabilities
 from tradekit.market.panel import FIELDS
 from tradekit.version import __version__
 
@@ -29,6 +30,7 @@ def manifest_of(recipe: Recipe, task: Task, split: Split, metrics: dict[str, Any
             "stacked_bars": task.stacked_bars,
             "names": names(spec, task.stacked_bars),
             "normalisation": task.statistics.to_dict(),
+            **({SUPERVISED: spec.to_dict()} if isinstance(spec, WithProbabilities) else {}),
         },
         # Where curves are sent to does not make another policy.
         "recipe": {key: value for key, value in recipe.to_dict().items() if key != "tracking"},

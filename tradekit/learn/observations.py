@@ -97,9 +97,21 @@ class Stacked(FeatureSpec):
 
     Attributes:
         bars: how many, K; ``compute`` answers (T, N, K F), the newest bar's F features first, NaN before the first bar.
+        of: what answers the features of one bar; None: the features called ``names``.
     """
 
     bars: int = 1
+    of: FeatureSpec | None = None
+
+    @property
+    def single(self) -> FeatureSpec:
+        """What answers the features of one bar."""
+        return self.of or FeatureSpec(self.names)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The features that have to be computed."""
+        return self.names if self.of is None else self.of.reads
 
     @property
     def lookback(self) -> int:
@@ -109,11 +121,11 @@ class Stacked(FeatureSpec):
     @cached_property
     def content_hash(self) -> str:
         """SHA-256 over the features' hash and the number of bars."""
-        return hashlib.sha256(f"{FeatureSpec(self.names).content_hash} x {self.bars}".encode()).hexdigest()
+        return hashlib.sha256(f"{self.single.content_hash} x {self.bars}".encode()).hexdigest()
 
     def compute(self, panel: Panel) -> Floats:
         """Return the features of every bar and of those before it, (T, N, K F) float64, read-only."""
-        table = super().compute(panel)
+        table = self.single.compute(panel)
         bars, width, count = table.shape
         out = np.full((bars, width, self.bars * count), np.nan)
         for k in range(min(self.bars, bars)):

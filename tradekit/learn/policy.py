@@ -135,7 +135,7 @@ class PolicyStrategy(SymbolAgent):
     def _demand_benchmark(self, panel: Panel, mend: str) -> None:
         """A feature of the benchmark is another feature when the benchmark is another one."""
         trained = self.bundle.data["benchmark"]
-        feature = next((name for name in self.features.names if "benchmark_returns" in feature_of(name).inputs), None)
+        feature = next((name for name in self.features.reads if "benchmark_returns" in feature_of(name).inputs), None)
         if feature is not None and panel.benchmark_name != trained:
             raise BundleError(
                 f"{self.name}: {feature} was trained with the benchmark {trained}, and {panel.source} has "

@@ -19,6 +19,7 @@ from tradekit.learn.checks import (
 )
 from tradekit.learn.entropy import Entropy
 from tradekit.learn.rewards import Reward
+from tradekit.learn.supervised import Supervised
 from tradekit.market.costs import CostModel
 from tradekit.market.execution import ExecutionModel
 from tradekit.market.side_series import SideSeries, side_of
@@ -236,6 +237,7 @@ class Recipe:
         data, actions, environment, reward, costs, execution: what is learnt from, and under which rules.
         ppo, entropy: how it is learnt.
         guard, validation, checkpoints, tracking: how the run is watched and kept.
+        supervised: probabilities of a rise that are seen beside the features; None: none.
     """
 
     name: str = "policy"
@@ -252,6 +254,7 @@ class Recipe:
     tracking: Tracking = field(default_factory=Tracking)
     costs: CostModel = field(default_factory=CostModel)
     execution: ExecutionModel = field(default_factory=ExecutionModel)
+    supervised: Supervised | None = None
 
     def __post_init__(self) -> None:
         demand_text("name", self.name)
@@ -293,7 +296,10 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain nested settings; ``from_dict`` of them is this recipe."""
-        return asdict(self)
+        said = asdict(self)
+        if self.supervised is None:
+            del said["supervised"]
+        return said
 
     def changed(self, **ppo: Any) -> Recipe:
         """Return the recipe with settings of ``[ppo]`` replaced."""
@@ -312,6 +318,7 @@ _SECTIONS: dict[str, type[Any]] = {
     "environment": Environment,
     "ppo": Ppo,
     "guard": Guard,
+    "supervised": Supervised,
     "validation": Validation,
     "checkpoints": Checkpoints,
     "tracking": Tracking,

@@ -24,8 +24,9 @@ def recipe_text(recipe: Recipe, said: Sequence[str] = (), folder: str = "") -> s
     lines = [f"# {line}" for line in said]
     lines += [f"name = {_value(recipe.name)}"] if recipe.name != folder else []
     lines += [f"seed = {told['seed']}"]
-    for section in (item.name for item in fields(Recipe) if item.name not in ("name", "seed")):
-        changed = {key: value for key, value in told[section].items() if value != default[section][key]}
+    for section in (item.name for item in fields(Recipe) if item.name in told and item.name not in ("name", "seed")):
+        usual = default.get(section, {})  # a table that is optional has none, and is written out
+        changed = {key: value for key, value in told[section].items() if key not in usual or value != usual[key]}
         tables = {key: changed.pop(key) for key, value in list(changed.items()) if isinstance(value, dict)}
         if changed:
             lines += ["", f"[{section}]", *(f"{key} = {_value(value)}" for key, value in changed.items())]

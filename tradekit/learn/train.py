@@ -29,6 +29,7 @@ from tradekit.learn.run import (
 )
 from tradekit.learn.runtimes import TORCHSCRIPT, write
 from tradekit.learn.slices import Split, feature_spec, split_bars
+from tradekit.learn.supervised import with_probabilities
 from tradekit.learn.task import Task
 from tradekit.learn.telemetry import LOW_ENTROPY, verdict
 from tradekit.learn.trades import trades_of
@@ -223,6 +224,8 @@ def go_on(
 
     spec = feature_spec(recipe, panel)
     split = split or split_bars(recipe, panel, spec)
+    if recipe.supervised is not None:
+        spec = with_probabilities(spec, recipe.supervised, panel, split.stop)
     task = Task(
         panel[: split.stop],
         spec,

@@ -183,9 +183,9 @@ class FeatureSpec:
     names: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        if not self.names:
+        if not self.reads:
             raise ConfigError(f"no features; choose a set ({', '.join(SETS)}) or names of features")
-        for name in self.names:
+        for name in self.reads:
             feature(name)
             if self.names.count(name) > 1:
                 raise ConfigError(f"feature {name} is listed twice; list it once")
@@ -200,20 +200,25 @@ class FeatureSpec:
         return cls(tuple(name for entry in names for name in SETS.get(entry, (entry,))))
 
     @property
+    def reads(self) -> tuple[str, ...]:
+        """The features that have to be computed for it: ``names``, where it adds nothing that is made of others."""
+        return self.names
+
+    @property
     def lookback(self) -> int:
         """Bars, the newest included, that a row of ``compute`` depends on: load this many to have one complete row."""
-        return max(feature(name).lookback for name in self.names)
+        return max(feature(name).lookback for name in self.reads)
 
     @property
     def requires(self) -> tuple[str, ...]:
         """The panel columns needed, in the order open, high, low, close, volume."""
-        needed = {column for name in self.names for column in feature(name).columns}
+        needed = {column for name in self.reads for column in feature(name).columns}
         return tuple(column for column in FIELDS if column in needed)
 
     @property
     def side(self) -> tuple[str, ...]:
         """The side series of the panel that are needed."""
-        return tuple(name.removeprefix(SIDE) for name in self.names if name.startswith(SIDE))
+        return tuple(name.removeprefix(SIDE) for name in self.reads if name.startswith(SIDE))
 
     @cached_property
     def content_hash(self) -> str:
@@ -224,7 +229,7 @@ class FeatureSpec:
 
     def check(self, panel: Panel) -> None:
         """Raise DataError when the panel lacks a column or a side series, naming what needs it."""
-        for name in self.names:
+        for name in self.reads:
             panel.require(feature(name).columns, f"feature {name}")
         for name in self.side:
             panel.series(name)
