@@ -270,14 +270,33 @@ def test_the_components_add_up_to_the_reward(
 PANEL = random_panel(200, 3)
 
 
-def test_presets_and_their_shaping_are_data() -> None:
-    for name, weights in PRESETS.items():
-        assert set(weights) <= set(COMPONENTS)
-        assert sum(weights.values()) == pytest.approx(
-            {"minimal": 1.0, "stage5": 1.03, "v1": 0.9, "professional": 2.03}[name]
-        )
-        Shaping(**SHAPING.get(name, {}))
-    assert {name: value for name, value in PRESETS["professional"].items() if name != "hold"} == PRESETS["stage5"]
+def test_presets_have_these_numbers_and_no_others() -> None:
+    names = ("pnl", "cost", "time", "sharpe", "drawdown", "sizing", "hold", "diversity", "action_repeat", "intrinsic")
+    table = {
+        "stage5": (0.75, 0.10, 0.0, 0.03, 0.02, 0.0, 0.0, 0.07, 0.05, 0.01),
+        "v1": (0.40, 0.15, 0.15, 0.05, 0.10, 0.05, 0.0, 0.0, 0.0, 0.0),
+        "professional": (0.75, 0.10, 0.0, 0.03, 0.02, 0.0, 1.0, 0.07, 0.05, 0.01),
+    }
+    for preset, weights in table.items():
+        assert Reward(preset).of_components == {
+            **dict.fromkeys(COMPONENTS, 0.0),
+            **dict(zip(names, weights, strict=True)),
+        }
+    assert Reward().of_components == {**dict.fromkeys(COMPONENTS, 0.0), "log_return": 1.0}
+    assert {*PRESETS} == {*table, "minimal"}
+    assert Reward("stage5").shape == Reward("v1").shape == Shaping()
+    assert Reward("professional").shape == Shaping(
+        unrealised_weight=0.0,
+        entry_multipliers=(1.2, 1.0, 0.8),
+        partial_exit_multiplier=0.8,
+        full_exit_multiplier=1.0,
+        staged_exit_multiplier=1.1,
+        pyramiding_multiplier=1.3,
+        hold_winner=-0.01,
+        hold_loser=-0.005,
+    )
+    assert (Shaping().sharpe_target, Shaping().drawdown, Shaping().roi_multiplier) == (1.0, "monotone", False)
+    assert {*SHAPING} == {"professional"}
 
 
 def test_components_without_a_weight_are_not_computed() -> None:

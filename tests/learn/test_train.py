@@ -79,6 +79,34 @@ def test_the_run_folder_tells_what_happened(result: TrainResult) -> None:
     assert read_bundle(result.run_folder / "bundle").digest == read_bundle(result.bundle_path).digest
 
 
+def test_the_summary_has_every_figure_under_its_name(result: TrainResult) -> None:
+    assert result.metrics.keys() >= {
+        "policy_action_entropy_mean",
+        "executed_action_entropy_mean",
+        "voluntary_trade_rate",
+        "sanitizer_trade_delta",
+        "consecutive_action_violations",
+        "unique_actions_mean",
+        "total_trades",
+        "forced_exit_ratio",
+        "win_rate",
+        "profit_factor",
+        "max_drawdown",
+        "sharpe",
+        "turnover",
+        "cost_ratio",
+    }
+
+
+def test_guards_judge_from_the_third_update_on(panel: Panel, tmp_path: Path) -> None:
+    """An entropy that is always too low: the third update is the first that raises the bonus, for the fourth."""
+    impatient = {"guard_floor": 2.0, "guard_after_steps": 0, "guard_patience": 1, "guard_cooldown_steps": 0}
+    settings = {**quick(timesteps=2048).to_dict(), "entropy": {"schedule": "constant", **impatient}}
+    train(Recipe.from_dict(settings), panel, tmp_path / "run")
+    rows = rows_of(tmp_path / "run" / "metrics.parquet")
+    assert [row["entropy_coefficient"] for row in rows] == pytest.approx([0.05, 0.05, 0.05, 0.05 * 1.7])
+
+
 def test_components_are_told_apart(panel: Panel, tmp_path: Path) -> None:
     """Every share, the sum check, correlations and rewards to go, of a reward of several components."""
     recipe = Recipe.from_dict({**quick().to_dict(), "reward": {"preset": "stage5"}})

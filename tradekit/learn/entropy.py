@@ -153,8 +153,8 @@ class EntropyControl:
         """Return the weight of the bonus from ``step`` on."""
         return self.settings.scheduled(step, self.timesteps) * (1.0 + self.bonus) * self.boost
 
-    def observe(self, step: int, entropy: float) -> str | None:
-        """Take note of the mean ``entropy`` of an update that ended at ``step``.
+    def observe(self, step: int, entropy: float, *, judged: bool = True) -> str | None:
+        """Take note of the mean ``entropy`` of an update that ended at ``step``; the guard only of those ``judged``.
 
         Returns:
             one line once the entropy stays low and the guard has nothing left to raise. That alone is no collapse: a
@@ -162,7 +162,7 @@ class EntropyControl:
         """
         if self.settings.adaptive and step > self.settings.adaptive_warmup_steps:
             self._adapt(entropy)
-        return self._guard(step, entropy) if self.settings.guard else None
+        return self._guard(step, entropy) if self.settings.guard and judged else None
 
     def state(self) -> dict[str, Any]:
         """Return what changes during a run."""

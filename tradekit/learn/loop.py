@@ -166,14 +166,15 @@ class Training:
         """Let the guards see an update; they may end the run."""
         if rests(self.rows, self._episode_updates):
             found = [one for one in found if one.name != NO_TRADES]
-        low = self._entropy.observe(row["step"], row["entropy"])
+        judged = len(self.rows) > WARM_UP
+        low = self._entropy.observe(row["step"], row["entropy"], judged=judged)
         halted = self._entropy_collapse(low) if low is not None else None
         if low is not None and halted is None:
             found = [*found, confident(low, self.rows)]
         halted = self._collapse.observe(len(self.rows), found) or halted
         if halted is not None:
             self._ended = (HALTED, halted)
-        if self.recipe.guard.alarms and len(self.rows) > WARM_UP:
+        if self.recipe.guard.alarms and judged:
             for alarm in (*found, *alarms(self.rows)):
                 self._alarms.setdefault(alarm.name, {"first_step": row["step"]})
                 self._alarms[alarm.name] |= {"last_step": row["step"], "said": str(alarm)}
