@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import astuple, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -43,7 +43,7 @@ def test_thirty_sessions_of_hours_are_enough_with_history_before_them(small: Any
     stamps: Any = opens + np.tile(np.arange(7), 50) * np.timedelta64(1, "h")
     hourly = replace(days, timestamps=stamps, close_time=stamps + np.timedelta64(1, "h"), frequency="1h")
     # 20 sessions of history; of 210 bars of the slice 42 choose, 7 are purged, and the rest is learnt from.
-    assert astuple(split_window(hourly, 140)) == (350 - 42 - 7, 350 - 42, 350, 140)
+    assert split_window(hourly, 140) == Split(350 - 42 - 7, 350 - 42, 350, 140)
     assert small.fit_window(hourly, 140, None).bundle.data["bars"] == 350
 
 

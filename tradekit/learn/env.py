@@ -87,6 +87,8 @@ class SymbolEnv(gymnasium.Env["Observation", np.int64]):
         task = self.lanes.task
         if start != -1 and not task.start <= start < task.end - 1:
             raise ConfigError(f"an episode cannot start at row {start}; choose {task.start} to {task.end - 2}")
+        if start != -1 and task.pieces and not task.begins[start].any():
+            raise ConfigError(f"an episode cannot start at row {start}, which is missing; choose one of {task.pieces}")
         self.lanes.begin_at(0, start)
         return self.lanes.state.seen[0].copy(), self._info()
 

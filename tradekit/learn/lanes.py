@@ -44,7 +44,9 @@ class World(NamedTuple):
     market, rules, costs (S, COST_COLUMNS): as the backtest's; shape: the reward; status (T, N) TRADABLE and USABLE;
     first (N,) first start row of each symbol; stop, the row after the last bar; episode, bars in one, or 0 for all in
     order; closing, how many decisions before its last bar an episode begins to sell out, 0 for never; cash, dollars at
-    its start; turns (K,), the symbols that episodes take in turn, or none, where every lane keeps its own.
+    its start; turns (K,), the symbols that episodes take in turn, or none, where every lane keeps its own. Where bars
+    have holes, episodes begin at the first choices (N,) of the rows starts (M, N) and end by the last row ends (T,) of
+    their run of bars; all three are empty otherwise.
     """
 
     market: Market
@@ -58,6 +60,9 @@ class World(NamedTuple):
     closing: int
     cash: float
     turns: Ints
+    starts: Ints
+    choices: Ints
+    ends: Ints
 
 
 class Sight(NamedTuple):
@@ -188,8 +193,13 @@ def begin(world: World, sight: Sight, state: State, b: int, start: int) -> None:
         length = min(length, world.episode)
     if start < 0:
         draw = kernel.uniform(state.seed[0], b, np.uint64(state.episodes[b]), np.uint64(column))
-        start = first + int(draw * (world.stop - length - first))
+        if len(world.ends) > 0:
+            start = world.starts[int(draw * world.choices[column]), column]
+        else:
+            start = first + int(draw * (world.stop - length - first))
     state.bar[b], state.last[b] = start, min(start + length, world.stop - 1)
+    if len(world.ends) > 0:
+        state.last[b] = min(state.last[b], world.ends[start])
     book.cash[b] = book.equity[b] = book.peak[b] = world.cash
     book.shares[b] = 0.0
     book.average_cost[b] = 0.0

@@ -12,6 +12,7 @@ from tradekit.errors import BundleError, ConfigError, DataError, StrategyError
 from tradekit.learn.agent import SymbolAgent
 from tradekit.learn.bundle import WEIGHTS, read_bundle
 from tradekit.learn.export import export
+from tradekit.learn.pieces import VALIDATION_SHARE, split_pieces
 from tradekit.learn.recipe import Recipe
 from tradekit.learn.runtimes import RUNTIMES, TORCHSCRIPT
 from tradekit.market.features import FEATURES
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 
 
 RECIPE = "recipe.toml"
-VALIDATION_SHARE = 0.2
-"""Of a train slice, the last bars, that choose among checkpoints."""
 HISTORY = max(feature.lookback for feature in FEATURES.values()) - 1
 """Bars that the features of one bar read besides it."""
 
@@ -204,6 +203,17 @@ class RefitPolicy:
             DataError: too few bars.
             ConfigError: training diverged.
         """
+        return self._trained(bars, split_window(bars, warm_up), previous)
+
+    def fit_pieces(self, bars: Panel, pieces: tuple[tuple[int, int], ...]) -> WindowPolicy:
+        """Return a policy trained on the runs of bars that are not missing from ``bars``; no episode crosses a hole.
+
+        Raises:
+            DataError, ConfigError: as in ``fit_window``.
+        """
+        return self._trained(bars, split_pieces(self.recipe, bars, pieces), None)
+
+    def _trained(self, bars: Panel, split: Split, previous: WindowPolicy | None) -> WindowPolicy:
         from safetensors.numpy import load
 
         from tradekit.learn.train import train
@@ -211,7 +221,7 @@ class RefitPolicy:
         recipe = replace(self.recipe, seed=self.seed)
         weights = None if previous is None else load(previous.weights)
         with tempfile.TemporaryDirectory(prefix="tradekit-refit-") as folder:
-            made = train(recipe, bars, Path(folder) / "run", split=split_window(bars, warm_up), weights=weights)
+            made = train(recipe, bars, Path(folder) / "run", split=split, weights=weights)
             bundle = made.bundle if self.runtime == TORCHSCRIPT else export(made.bundle, self.runtime).bundle
             return WindowPolicy(bundle, (bundle.folder / WEIGHTS).read_bytes())
 

@@ -21,13 +21,14 @@ class Split:
     """Rows of a panel: training ``start <= t < train_stop``, validation ``validation_start <= t < stop``.
 
     The rows between are purged, so that no feature of a validation bar reads a training bar's target. Those before
-    ``start`` are history.
+    ``start`` are history. Where bars are missing from the panel, ``pieces`` are the runs (first, stop) that are there.
     """
 
     train_stop: int
     validation_start: int
     stop: int
     start: int = 0
+    pieces: tuple[tuple[int, int], ...] = ()
 
 
 def feature_spec(recipe: Recipe, panel: Panel) -> FeatureSpec:

@@ -38,9 +38,11 @@ class Task:
         cash: dollars of a sleeve at the start of an episode.
         stacked_bars: how many bars' features are seen at once, the newest first.
         liquidate: sell all before an episode ends, as a forced exit, instead of marking the position to market.
+        pieces: the runs of bars, (first, stop) each, that are known; the others are missing from the panel, and no
+            episode runs across them. Empty: all bars are one run.
 
     Raises:
-        ConfigError: episode_bars or cash out of range.
+        ConfigError: episode_bars or cash out of range, or all bars in order across missing ones.
         DataError: the data lacks a column, or no symbol has two usable bars in the slice.
     """
 
@@ -57,6 +59,7 @@ class Task:
     cash: float = 100_000.0
     stacked_bars: int = 1
     liquidate: bool = False
+    pieces: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
         if self.episode_bars < 0:
@@ -64,6 +67,8 @@ class Task:
         if not (np.isfinite(self.cash) and self.cash > 0.0):
             raise ConfigError(f"the sleeve's cash is {self.cash}; positive dollars")
         demand_whole("stacked_bars", self.stacked_bars, 1)
+        if self.pieces and not self.episode_bars:
+            raise ConfigError("episode_bars = 0 walks all bars in one episode, and some are held out; set episode_bars")
         if not 0 <= self.start < self.end <= len(self.panel):
             raise DataError(f"{self.panel.source}: no bars {self.start} to {self.end}; there are {len(self.panel)}")
         if not len(self.columns):
@@ -95,7 +100,20 @@ class Task:
     @cached_property
     def columns(self) -> NDArray[np.int64]:
         """The panel columns that have an episode of at least one step."""
+        if self.pieces:
+            return np.flatnonzero(self.begins.any(axis=0))
         return np.flatnonzero(self.first < self.end - 1)
+
+    @cached_property
+    def begins(self) -> Bools:
+        """(T, N) whether an episode may begin at a row: from the first usable one of its piece to the last but one."""
+        allowed = np.zeros(self.usable.shape, np.bool_)
+        for first, stop in self.pieces:
+            begin, end = max(first, self.start), min(stop, self.end)
+            if end - begin > 1:
+                rows = np.arange(begin, end - 1)[:, None]
+                allowed[begin : end - 1] = rows >= first_usable(self.usable, begin, end)
+        return allowed
 
     @cached_property
     def statistics(self) -> Normalisation:
@@ -109,6 +127,7 @@ class Task:
     def world(self) -> World:
         """What the kernels read to trade."""
         in_order = self.episode_bars == 0
+        starts, choices, ends = self._around_holes()
         return World(
             market=market_of(self.panel, self.execution, [self.costs]),
             rules=self.execution.rules,
@@ -121,7 +140,20 @@ class Task:
             closing=1 + self.execution.latency_bars if self.liquidate else 0,
             cash=float(self.cash),
             turns=np.empty(0, np.int64),
+            starts=starts,
+            choices=choices,
+            ends=ends,
         )
+
+    def _around_holes(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Return ``starts``, ``choices`` and ``ends`` of the world."""
+        if not self.pieces:
+            return np.empty((0, 0), np.int64), np.empty(0, np.int64), np.empty(0, np.int64)
+        ends = np.zeros(len(self.usable), np.int64)
+        for first, stop in self.pieces:
+            ends[first:stop] = min(stop, self.end) - 1
+        starts = np.argsort(~self.begins, axis=0, kind="stable")  # where one may begin comes first
+        return starts, self.begins.sum(axis=0), ends
 
     @cached_property
     def sight(self) -> Sight:

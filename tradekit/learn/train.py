@@ -239,6 +239,7 @@ def go_on(
         cash=recipe.environment.cash,
         stacked_bars=recipe.environment.stacked_bars,
         liquidate=recipe.environment.liquidate,
+        pieces=split.pieces,
     )
     with alone_in(out), own_generators():
         training = Training(recipe, task, split.validation_start, Place(out / CHECKPOINTS, progress, stop))
