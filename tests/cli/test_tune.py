@@ -103,3 +103,10 @@ def _until(true: Callable[[], bool]) -> None:
             return
         time.sleep(0.1)
     raise AssertionError("it never happened")
+
+
+def test_side_series_are_the_recipe_s(tradekit: Callable[..., Answer], small: Path) -> None:
+    """An option that was taken and not heeded would be worse than none."""
+    answer = tradekit("tune", "--trials", "1", "--side", "vix=vix.csv:close", cwd=small)
+    assert answer.status == 2
+    assert "No such option '--side'" in answer.error

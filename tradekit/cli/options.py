@@ -47,13 +47,18 @@ actions_option = click.option(
 
 def data_options(command: Command) -> Command:
     """Add --data, --symbols, --start, --end, --actions and --side."""
+    side = click.option(
+        "--side",
+        multiple=True,
+        metavar="NAME=FILE:COLUMN",
+        help="A series to put beside the bars, known a session after its date; :LAG adds another lag. Repeatable.",
+    )
+    return bar_options(side(command))
+
+
+def bar_options(command: Command) -> Command:
+    """Add --data, --symbols, --start, --end and --actions: the bars, for a command whose recipe names side series."""
     for option in (
-        click.option(
-            "--side",
-            multiple=True,
-            metavar="NAME=FILE:COLUMN",
-            help="A series to put beside the bars, known a session after its date; :LAG adds another lag. Repeatable.",
-        ),
         actions_option,
         click.option("--end", metavar="DATE", help="Last date, inclusive."),
         click.option("--start", metavar="DATE", help="First date, inclusive."),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tradekit.cli.console import print_json, print_rich
-from tradekit.cli.options import data_options, examples, json_option
+from tradekit.cli.options import bar_options, examples, json_option
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -29,7 +29,7 @@ SHOWN = 5
 )
 @click.argument("name", required=False)
 @click.option("--trials", type=click.IntRange(min=1), required=True, metavar="N", help="Trials the study shall have.")
-@data_options
+@bar_options
 @click.option("--recipe", metavar="FILE", help="Search around another recipe than recipe.toml.")
 @click.option("--timesteps", type=click.IntRange(min=1), metavar="N", help="Steps of a trial, instead of the recipe's.")
 @click.option(
