@@ -108,7 +108,7 @@ def test_one_symbol_works(tradekit: Callable[..., Answer], desk: Path) -> None:
         (("backtest", "--walk-forward", "--out", "tradekit.toml"), "tradekit.toml exists already; name another folder"),
         (("backtest", "--walk-forward", "--out", "tradekit.toml/run"), "tradekit.toml is a file; give another folder"),
         (("stress", "--out", "tradekit.toml/run"), "tradekit.toml is a file; give another folder"),
-        (("stress", "--seeds", "1,2"), "a stress test takes one seed"),
+        (("stress", "--seeds", "1,1"), "'1,1' is not a list of different whole numbers"),
         (("backtest", "--costs", "realistc"), "no cost preset or file 'realistc'; did you mean realistic?"),
         (("backtest", "--cash", "0"), "cash is 0.0; give dollars above 0"),
         (("backtest", "--cash", "nan"), "cash is nan; give dollars above 0"),

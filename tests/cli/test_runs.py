@@ -114,7 +114,8 @@ def test_averaged_seeds_are_one_trial(tradekit: Callable[..., Answer], desk: Pat
     assert told("2")["trials"]["count"] == 3  # one seed alone is another candidate than the mean of three
     answer = tradekit("backtest", "--walk-forward", "--seeds", "1,1", cwd=desk)
     assert "'1,1' is not a list of different whole numbers" in answer.error
-    assert "a stress test takes one seed" in tradekit("stress", "--seeds", "1,2", cwd=desk).error
+    stressed = manifest(tradekit("stress", "--strategies", "draws,buy_and_hold", "--seeds", "1,2,3", "--json", cwd=desk))
+    assert (stressed["trials"]["count"], stressed["seeds"]) == (3, [1, 2, 3])  # the mean of three, once more
     assert "add --walk-forward" in tradekit("backtest", "--seeds", "1,2", cwd=desk).error
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,8 +25,6 @@ from tradekit.market.execution import ExecutionModel
 from tradekit.market.sources import load_panel
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tradekit.engine.strategy import AnyStrategy
     from tradekit.engine.stress import Stress
     from tradekit.market.panel import Floats, Panel
@@ -339,3 +338,40 @@ def test_the_range_of_draws_by_hand() -> None:
     assert some.ranges()["sharpe"]["median"] == 2.0
     assert np.isnan(some.ranges()["total_return"]["low"])
     assert draws.ranges()["max_drawdown"] == pytest.approx({"low": 0.2, "median": 0.2, "high": 0.2})
+
+
+class Trains(Table):
+    """Learns one number a window, and leaves a line in ``told`` whenever it does."""
+
+    told = ""
+
+    def fit_window(self, bars: Panel, warm_up: int, previous: Trains | None) -> Trains:
+        with Path(self.told).open("a") as file:
+            file.write(f"{bars.timestamps[-1]}\n")
+        learnt = Trains(float(bars.close[-1, 0] % 0.3), self.name)
+        learnt.told = self.told
+        return learnt
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_a_walk_forward_has_trained_is_not_trained_again(tmp_path: Path, workers: int) -> None:
+    panel, windowing = random_panel(200, 2), replace(WINDOWS, refit="each")
+    one = Trains(0.1, "trains")
+    one.told = str(tmp_path / "told")
+    start, end = str(panel.timestamps[100])[:10], str(panel.timestamps[139])[:10]
+    scenarios = [Scenario("base", "base"), Scenario("late", "latency", latency_bars=1)]
+    replay = Scenario("fall", "replay", start=start, end=end)
+    kept: dict[str, Any] = {"store": Store(tmp_path / "kept"), "identities": {"trains": "code"}, "workers": workers}
+    walked = walk_forward(one, panel, windowing, **kept)
+    trained = Path(one.told).read_text().split()
+    assert len(trained) == len(windowing.cut(panel))
+    again = stress(one, panel, scenarios, windowing, **kept)
+    assert Path(one.told).read_text().split() == trained
+    assert again.ledgers["trains"].equity.tobytes() == walked.ledgers["trains"].equity.tobytes()
+    replayed = stress(one, panel, [*scenarios, replay], windowing, **kept)
+    assert Path(one.told).read_text().split() == [*trained, str(panel.timestamps[79])]
+    alone = stress(one, panel, [*scenarios, replay], windowing)
+    for cell, other in zip(alone.cells, replayed.cells, strict=True):
+        assert cell.ledger is not None
+        assert other.ledger is not None
+        assert cell.ledger.equity.tobytes() == other.ledger.equity.tobytes()

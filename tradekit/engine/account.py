@@ -113,7 +113,7 @@ class _Elsewhere:
 
     def _together(self, panels: Sequence[Panel]) -> list[Ledger] | None:
         """Run a closed loop on all of them; None where it fails on any, and nobody knows on which."""
-        here = self._anew(panels[0])
+        here = self._anew(max(panels, key=len))  # nothing is decided after the last bar, so nothing flattened there
         assert here.driver is not None
         start = here.windows[0].test_start
         job = Job(

@@ -71,7 +71,7 @@ class Stress:
     def failures(self) -> tuple[str, ...]:
         """What went wrong, strategy by strategy: those that raised, or answered nonsense, in any world or window."""
         found = {cell.strategy: f"in {cell.scenario}: {cell.skipped}" for cell in reversed(self.cells) if cell.failed}
-        return tuple(f"{name} {why}" for name, why in sorted({**self.lost, **found}.items()))
+        return tuple(f"{name} {why}" for name, why in sorted([*self.lost.items(), *found.items()]))
 
     def cell(self, strategy: str, scenario: str) -> Cell:
         """Return one cell."""

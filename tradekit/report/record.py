@@ -180,6 +180,7 @@ def _stress(result: Stress, run: dict[str, Any]) -> Record:
             "file_hash": run["file_hashes"].get(name),
             "bundle_hash": run["bundle_hashes"].get(name),
             "skipped": result.cell(name, base).skipped,
+            "lost": result.lost.get(name),
             "audit": _audit(result.audits[name]) if name in result.audits else None,
             "break_even": result.break_even.get(name),
             "seen_bars": max(0, result.cell(name, base).scored_from - 1),

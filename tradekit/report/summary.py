@@ -167,12 +167,16 @@ def _dies(over: str, multiple: float | None) -> str:
 
 
 def _skipped(manifest: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return what did not run: whole strategies first, then single cells of a stress run."""
+    """Return what did not run: whole strategies first, then windows and single cells of a stress run."""
     whole = {one["name"]: one["skipped"] for one in manifest["strategies"] if one["skipped"] is not None}
-    return [{"strategy": name, "scenario": None, "reason": reason} for name, reason in whole.items()] + [
-        {"strategy": one["strategy"], "scenario": one["scenario"], "reason": one["skipped"]}
-        for one in manifest["skipped_cells"]
-        if one["skipped"] != whole.get(one["strategy"])
+    lost = {one["name"]: f"it {one['lost']}; it held cash there" for one in manifest["strategies"] if one.get("lost")}
+    return [
+        *({"strategy": name, "scenario": None, "reason": reason} for name, reason in {**whole, **lost}.items()),
+        *(
+            {"strategy": one["strategy"], "scenario": one["scenario"], "reason": one["skipped"]}
+            for one in manifest["skipped_cells"]
+            if one["skipped"] != whole.get(one["strategy"])
+        ),
     ]
 
 
