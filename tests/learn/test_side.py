@@ -12,12 +12,17 @@ from tests.learn.conftest import quick, untrained
 from tests.panels import random_panel
 from tradekit.engine.audit import audit
 from tradekit.engine.simulate import simulate
+from tradekit.engine.view import Watch
 from tradekit.errors import BundleError, ConfigError, DataError
+from tradekit.learn.agent import SymbolAgent
+from tradekit.learn.lanes import Lanes
 from tradekit.learn.policy import PolicyStrategy
 from tradekit.learn.recipe import DataChoice, Recipe
 from tradekit.learn.slices import feature_spec
+from tradekit.learn.task import Task
 from tradekit.learn.train import resume_policy, train_policy
 from tradekit.market.execution import ExecutionModel
+from tradekit.market.features import FeatureSpec
 from tradekit.market.side_series import SideSeries
 
 if TYPE_CHECKING:
@@ -25,6 +30,7 @@ if TYPE_CHECKING:
 
     from tradekit.market.panel import Panel
 
+NO_ANSWER = np.zeros(3, np.int64), np.zeros((3, 7))
 SEES = DataChoice(features=("return_1", "side:vix", "side:mood"))
 
 
@@ -68,6 +74,23 @@ def test_it_decides_by_the_series_and_uses_none_of_their_future(policy: PolicySt
     other = simulate(policy, panel.with_side("vix", panel.series("vix") - 5.0))
     assert (base.extras["chosen"] != other.extras["chosen"]).any()
     assert audit(policy, panel).passed
+
+
+@pytest.mark.parametrize("stacked", [1, 3])
+def test_training_and_backtest_see_the_same(stacked: int) -> None:
+    """To the bit: what the environments show at every bar, and what a strategy is shown of the bars up to there."""
+    panel = beside()
+    task = Task(panel, FeatureSpec.named(*SEES.features), episode_bars=0, stacked_bars=stacked)
+    agent = SymbolAgent(
+        "looks", task.features, task.scheme, decide_by=lambda raw, mask: NO_ANSWER, stacked_bars=stacked
+    )
+    lanes, watch = Lanes(task, np.arange(3)), Watch(panel)
+    lanes.begin()
+    past = watch.past()
+    for bar in range(len(panel) - 1):
+        shown = watch.view(past, bar).features(agent._sees)
+        np.testing.assert_array_equal(lanes.raw()[:, : shown.shape[1]], shown)
+        lanes.step(np.zeros(3, np.int64), restart=False)
 
 
 def test_without_a_value_it_holds(policy: PolicyStrategy) -> None:
