@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -77,6 +78,21 @@ def test_what_a_person_could_select_is_counted_once(tradekit: Callable[..., Answ
     assert len(changed["sharpes"]) == 3  # on these bars and costs: two versions of momentum, and buy and hold
 
 
+def test_a_version_that_was_dropped_could_have_been_picked(tradekit: Callable[..., Answer], desk: Path) -> None:
+    def picked() -> Any:
+        return tradekit("backtest", *QUICK, "--json", cwd=desk).json["pbo"]
+
+    assert (picked()["configurations"], picked()["earlier"]) == (2, 0)
+    text = (desk / "strategies" / "momentum.py").read_text()
+    (desk / "strategies" / "momentum.py").write_text(text.replace("252", "120"))
+    first = picked()
+    assert (first["configurations"], first["earlier"]) == (3, 1)
+    assert picked() == first
+    for folder in (desk / "backtests" / "results").iterdir():
+        shutil.rmtree(folder)
+    assert picked()["earlier"] == 0  # counted as a trial all the same, but nobody knows what it earned
+
+
 def test_a_stress_test_of_the_same_strategies_adds_no_trial(tradekit: Callable[..., Answer], desk: Path) -> None:
     tradekit("backtest", *QUICK, cwd=desk)
     stressed = tradekit("stress", "--strategies", "buy_and_hold,momentum", "--json", cwd=desk)
@@ -114,7 +130,9 @@ def test_averaged_seeds_are_one_trial(tradekit: Callable[..., Answer], desk: Pat
     assert told("2")["trials"]["count"] == 3  # one seed alone is another candidate than the mean of three
     answer = tradekit("backtest", "--walk-forward", "--seeds", "1,1", cwd=desk)
     assert "'1,1' is not a list of different whole numbers" in answer.error
-    stressed = manifest(tradekit("stress", "--strategies", "draws,buy_and_hold", "--seeds", "1,2,3", "--json", cwd=desk))
+    stressed = manifest(
+        tradekit("stress", "--strategies", "draws,buy_and_hold", "--seeds", "1,2,3", "--json", cwd=desk)
+    )
     assert (stressed["trials"]["count"], stressed["seeds"]) == (3, [1, 2, 3])  # the mean of three, once more
     assert "add --walk-forward" in tradekit("backtest", "--seeds", "1,2", cwd=desk).error
 
@@ -142,6 +160,7 @@ strategy = Broken()
 
 SLOW = """
 import os
+import shutil
 import time
 from pathlib import Path
 class Slow:

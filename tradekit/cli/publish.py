@@ -64,17 +64,20 @@ def publish(outcome: Outcome, place: Path, as_json: bool) -> None:
     Exit status 1 when a strategy uses the future, or when one raised or answered nonsense: the rest is written all the
     same.
     """
+    from tradekit.report.other_trials import other_trials
     from tradekit.report.run_folder import PAGE, read_summary, write_run
     from tradekit.report.text import summary_text
 
+    place = free_folder(place)
     with outcome.recording.ends_with():
         folder = write_run(
             outcome.result,
-            free_folder(place),
+            place,
             command=command_line(),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             file_hashes={one.strategy.name: one.file_hash for one in outcome.loaded},
             trials=outcome.recording.trials(measured(outcome.result, place)),
+            others=other_trials(outcome.recording.kept()),
             **identities([one.strategy for one in outcome.loaded], outcome.seeds),
         )
         summary = read_summary(folder)

@@ -63,6 +63,12 @@ class Recording:
             "sharpes": [known[key] for key in sorted(known)],
         }
 
+    def kept(self) -> dict[str, str]:
+        """Return where the returns of earlier trials on these bars at these costs are, by key; the run's own aside."""
+        with Registry(self.desk.registry) as registry:
+            found = registry.returns(self.run, self.costs)
+        return {key: place for key, place in found.items() if key not in self.keys.values()}
+
     def finish(self, folder: str | os.PathLike[str], metrics: Mapping[str, Mapping[str, float | None]]) -> None:
         """Enter that the run is done, where its results are, and figures to compare runs by."""
         with Registry(self.desk.registry) as registry:

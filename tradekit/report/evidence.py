@@ -62,6 +62,7 @@ class Joint:
         ceiling: (n,) what perfect foresight earned; None where the run has none.
         honest: (S,) False where the causality audit failed.
         bars_per_year: bars in a year.
+        others: (n, K) returns of trials of earlier runs, which could have been picked instead; None: there are none.
     """
 
     names: tuple[str, ...]
@@ -71,6 +72,7 @@ class Joint:
     ceiling: Floats | None
     honest: tuple[bool, ...]
     bars_per_year: float
+    others: Floats | None = None
 
     def places(self, *kinds: str) -> list[int]:
         """Return the columns of honest strategies of these kinds."""
@@ -97,6 +99,12 @@ class Joint:
         """Columns that a trader could pick: all but the null and what uses the future."""
         return [k for k in range(len(self.names)) if self.honest[k] and self.kinds[k] != NULL]
 
+    @property
+    def configurations(self) -> Floats:
+        """(n, C) returns of all that could be picked, now or in an earlier run."""
+        own = self.returns[:, self.selectable]
+        return own if self.others is None else np.column_stack([own, self.others])
+
 
 def joint_of(record: Record, strategies: Sequence[dict[str, Any]]) -> Joint | None:
     """Return the scored strategies side by side; None where none was scored.
@@ -119,7 +127,14 @@ def joint_of(record: Record, strategies: Sequence[dict[str, Any]]) -> Joint | No
         ceiling=cuts[rulers[0]].returns if rulers else None,
         honest=tuple(one["audit"] is None or bool(one["audit"]["passed"]) for one in judged),
         bars_per_year=record.bars_per_year,
+        others=_others(record),
     )
+
+
+def _others(record: Record) -> Floats | None:
+    """Return (n, K) returns of the trials of earlier runs; None where there are none."""
+    returns = [measures.bar_returns(one.equity) for one in record.others]
+    return np.column_stack(returns) if returns else None
 
 
 def evidence_of(joint: Joint | None, trials: int | None) -> dict[str, Any]:
@@ -163,10 +178,10 @@ def _trials(joint: Joint | None, frozen: int | None) -> dict[str, Any]:
 
     A trial whose returns are not at hand may be like another or like none: it counts as a group of its own.
     """
-    places = [] if joint is None else joint.selectable
-    groups = clusters_of(joint.returns[:, places]) if joint is not None and places else 0
-    count = max(len(places), frozen or 0)
-    return {"count": count, "clusters": groups + count - len(places), "source": "run" if frozen is None else "registry"}
+    returns = np.empty((0, 0)) if joint is None else joint.configurations
+    held, groups = returns.shape[1], clusters_of(returns) if returns.size else 0
+    count = max(held, frozen or 0)
+    return {"count": count, "clusters": groups + count - held, "source": "run" if frozen is None else "registry"}
 
 
 def _added(joint: Joint, place: int, drawn: Resampled, trials: dict[str, Any]) -> dict[str, float]:
@@ -199,11 +214,12 @@ def _bounds(name: str, draws: Floats) -> dict[str, float]:
 
 
 def _overfitting(joint: Joint) -> dict[str, Any]:
-    """Return the probability that the best of what can be picked is picked by luck."""
-    places = joint.selectable
+    """Return the probability that the best of what could be picked is picked by luck."""
+    returns = joint.configurations
     return {
-        "probability": overfitting_probability(joint.returns[:, places]),
-        "configurations": len(places),
+        "probability": overfitting_probability(returns),
+        "configurations": returns.shape[1],
+        "earlier": 0 if joint.others is None else joint.others.shape[1],
         "blocks": BLOCKS,
     }
 

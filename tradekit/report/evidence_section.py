@@ -10,7 +10,7 @@ from tradekit.report.evidence import CEILING
 from tradekit.report.figures import forest, key
 from tradekit.report.markup import Markup, section, table, tag, typeset
 from tradekit.report.order import ranked
-from tradekit.report.words import DASH, number, percent, trials_text
+from tradekit.report.words import DASH, number, percent, picked_text, trials_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,7 +68,7 @@ def _facts(summary: Summary) -> dict[str, str]:
     facts = {"Trials": f"{trials_text(trials)}, counted by the {trials['source']}"}
     if pbo and pbo["probability"] is not None:
         facts["Overfitting"] = (
-            f"{percent(pbo['probability'], 0)}: probability that the best of {pbo['configurations']} strategies in one "
+            f"{percent(pbo['probability'], 0)}: probability that the best of {picked_text(pbo)} in one "
             f"half of {pbo['blocks']} blocks of the bars is below the median in the other (PBO)"
         )
     if spa:

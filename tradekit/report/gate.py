@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tradekit.evidence.gates import Thresholds, is_go, judge
 from tradekit.report.evidence import CEILING
-from tradekit.report.words import trials_text
+from tradekit.report.words import picked_text, trials_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,7 +85,7 @@ def _values(summary: Summary, one: dict[str, Any], asked: Thresholds) -> tuple[d
     notes = {
         "deflated_sharpe": trials_text(trials),
         "deflated_difference": "from buy and hold",
-        "overfitting": f"{summary['pbo']['configurations']} configurations" if summary["pbo"] else "too few bars",
+        "overfitting": picked_text(summary["pbo"]) if summary["pbo"] else "too few bars",
         "cost_ratio": "" if metrics["cost_ratio"] is not None else "no profit before costs",
         "causality_audit": "" if values["causality_audit"] is not None else "no decision was compared",
         "margin_over_best_baseline": f"over {baseline}" if baseline else "the run has no baseline",

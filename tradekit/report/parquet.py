@@ -6,6 +6,7 @@ orders.parquet   one row per order of the base scenario, rejected ones included
 windows.parquet  one row per strategy and walk-forward window
 trades.parquet   one row per round trip of the base scenario, from flat to flat, those still open included
 actions.parquet  one row per decision and symbol of a policy: the action chosen, the one executed, and why
+trials.parquet   one row per bar and trial of an earlier run that could have been picked instead, where there are such
 paths.parquet    of a cross-validation, one row per strategy, path and bar: equity at its close
 """
 
@@ -19,6 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tradekit.market.costs import TERMS
+from tradekit.report.other_trials import OtherTrial
 from tradekit.report.paths import Paths
 from tradekit.report.record import ORDER_NUMBERS, Actions, Orders, Record, Track, WindowRow
 from tradekit.report.trades import RoundTrip, round_trips
@@ -29,13 +31,13 @@ if TYPE_CHECKING:
 
 NAMES = ("equity", "costs", "orders", "windows", "actions")
 STAMP = pa.timestamp("ns")
-PATHS = "paths"
+PATHS, TRIALS = "paths", "trials"
 _WINDOW_TIMES = ("train_start", "train_end", "test_start", "test_end")
 
 
 def names_of(record: Record) -> tuple[str, ...]:
     """Return the names of the tables of ``record``."""
-    return (*NAMES, PATHS) if record.paths else NAMES
+    return (*NAMES, *((PATHS,) if record.paths else ()), *((TRIALS,) if record.others else ()))
 
 
 def write_tables(record: Record, folder: Path) -> None:
@@ -53,6 +55,8 @@ def write_tables(record: Record, folder: Path) -> None:
     }
     if record.paths:
         tables[PATHS] = _paths(record)
+    if record.others:
+        tables[TRIALS] = _trials(record)
     for name, table in tables.items():
         pq.write_table(table, folder / f"{name}.parquet", compression="zstd")
 
@@ -90,6 +94,7 @@ def read_tables(manifest: dict[str, Any], folder: Path) -> Record:
         windows=tuple(_read_windows(tables["windows"])),
         actions=tuple(_read_actions(tables["actions"])),
         paths=tuple(_read_paths(manifest, folder)),
+        others=tuple(_read_trials(manifest, folder)),
     )
 
 
@@ -254,6 +259,29 @@ def _read_paths(manifest: dict[str, Any], folder: Path) -> Iterator[Paths]:
     for strategy in pc.unique(table["strategy"]).to_pylist():
         mine = table.filter(pc.field("strategy") == strategy)
         yield Paths(strategy, _numpy(mine, "equity").reshape(pc.max(mine["path"]).as_py(), -1))
+
+
+def _trials(record: Record) -> Any:
+    lengths = [len(one.equity) for one in record.others]
+    return pa.table(
+        {
+            **{
+                name: pa.array(np.repeat([getattr(one, name) for one in record.others], lengths), pa.string())
+                for name in ("key", "name")
+            },
+            "timestamp": pa.array(np.concatenate([one.timestamps for one in record.others]), STAMP),
+            "equity": np.concatenate([one.equity for one in record.others]),
+        }
+    )
+
+
+def _read_trials(manifest: dict[str, Any], folder: Path) -> Iterator[OtherTrial]:
+    if f"{TRIALS}.parquet" not in manifest["digests"]:
+        return
+    table = pq.read_table(folder / f"{TRIALS}.parquet")
+    for key in pc.unique(table["key"]).to_pylist():
+        mine = table.filter(pc.field("key") == key)
+        yield OtherTrial(key, mine["name"][0].as_py(), _numpy(mine, "timestamp"), _numpy(mine, "equity"))
 
 
 def _numpy(table: Any, name: str) -> Any:

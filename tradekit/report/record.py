@@ -6,7 +6,7 @@ A folder read back gives the same Record, hence the same numbers to the last bit
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -19,7 +19,7 @@ from tradekit.report.paths import Paths, paths_of, settings_of
 from tradekit.report.words import stamp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tradekit.engine.ledger import Ledger
     from tradekit.engine.walk_forward import StrategyRun, WalkForward
     from tradekit.market.panel import Floats, Panel, Times
+    from tradekit.report.other_trials import OtherTrial
 
 BASE = "base"
 
@@ -121,6 +122,7 @@ class Record:
         orders: of the base scenario, the one that the others are compared with.
         windows: of a walk-forward; empty for a stress run.
         actions: of policies that recorded them.
+        others: trials of earlier runs that could have been picked instead, on the scored bars and the close before.
         paths: of a cross-validation, every one; the track of a strategy is that of one of them.
     """
 
@@ -130,6 +132,7 @@ class Record:
     windows: tuple[WindowRow, ...] = ()
     actions: tuple[Actions, ...] = field(default=())
     paths: tuple[Paths, ...] = field(default=())
+    others: tuple[OtherTrial, ...] = field(default=())
 
     @property
     def bars_per_year(self) -> float:
@@ -140,6 +143,13 @@ class Record:
     def base(self) -> dict[str, Track]:
         """Tracks of the base scenario by strategy."""
         return self.of(self.manifest["base_scenario"])
+
+    def beside(self, others: Iterable[OtherTrial]) -> Record:
+        """Return the record with those of ``others`` that have every scored bar."""
+        track = next(iter(self.base.values()), None)
+        times = track.timestamps[track.scored_from - 1 :] if track is not None else np.empty(0, "M8[ns]")
+        found = [cut for one in others if (cut := one.on(times)) is not None]
+        return replace(self, others=tuple(found))
 
     def of(self, scenario: str) -> dict[str, Track]:
         """Return the tracks of one scenario by strategy."""

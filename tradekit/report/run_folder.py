@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from tradekit.engine.stress import Stress
     from tradekit.engine.walk_forward import WalkForward
+    from tradekit.report.other_trials import OtherTrial
 
 LIBRARIES = ("tradekit", "numpy", "numba", "pandas", "pyarrow", "scikit-learn", "skfolio", "torch")
 MANIFEST, SUMMARY, MARKDOWN, PAGE = "manifest.json", "summary.json", "summary.md", "report.html"
@@ -47,6 +48,7 @@ def write_run(
     action_names: Sequence[str] = (),
     action_reasons: Sequence[str] = (),
     trials: dict[str, Any] | None = None,
+    others: Sequence[OtherTrial] = (),
 ) -> Path:
     """Write everything a run leaves behind and return the folder.
 
@@ -62,6 +64,7 @@ def write_run(
         action_reasons: names of the reasons for which another action was executed, in order; the first is none.
         trials: the set the run is judged against, frozen when it began: ``count`` and what else identifies it. None:
             the run's own strategies are all there is.
+        others: trials of earlier runs on the same bars at the same costs; see ``other_trials``.
 
     Raises:
         DeskError: the folder exists, or cannot be written; nothing is left behind then.
@@ -77,7 +80,7 @@ def write_run(
         "trials": trials,
         "versions": versions(),
     }
-    record = record_of(result, run)
+    record = record_of(result, run).beside(others)
     with _new_folder(Path(folder)) as partial:
         write_tables(record, partial)
         digests = {f"{name}.parquet": _digest(partial / f"{name}.parquet") for name in names_of(record)}

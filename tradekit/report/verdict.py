@@ -14,7 +14,7 @@ from tradekit.evidence.gates import Thresholds
 from tradekit.evidence.sharpe import sharpe_difference
 from tradekit.report.evidence import CANDIDATES, CEILING, REFERENCE
 from tradekit.report.metrics import FEWEST_BARS, scored
-from tradekit.report.words import number, percent, trials_text
+from tradekit.report.words import number, percent, picked_text, trials_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -208,7 +208,7 @@ def _choice(pbo: dict[str, Any] | None) -> str | None:
     if pbo is None or math.isnan(pbo["probability"]):
         return None
     return (
-        f"Of the {pbo['configurations']} strategies that could be picked, the best on one half of the bars is in the "
+        f"Of the {picked_text(pbo)} that could be picked, the best on one half of the bars is in the "
         f"lower half on the others in {percent(pbo['probability'], 0)} of all splits (probability of overfitting)."
     )
 

@@ -79,6 +79,16 @@ def trials_text(trials: dict[str, int]) -> str:
     return f"{count:,} trials in {'1 group' if groups == 1 else f'{groups:,} groups'}"
 
 
+def picked_text(pbo: dict[str, int]) -> str:
+    """Return how many strategies could have been picked.
+
+    >>> picked_text({"configurations": 7, "earlier": 0}), picked_text({"configurations": 7, "earlier": 2})
+    ('7 strategies', '7 strategies (2 of earlier runs)')
+    """
+    earlier = f" ({pbo['earlier']} of earlier runs)" if pbo["earlier"] else ""
+    return f"{pbo['configurations']} strategies{earlier}"
+
+
 def stamp(moment: np.datetime64, frequency: str) -> str:
     """Return the date of a daily bar, the minute in UTC of another.
 
