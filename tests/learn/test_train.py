@@ -172,6 +172,22 @@ def test_the_seed_decides_the_weights(panel: Panel, result: TrainResult, tmp_pat
     assert weights(7, tmp_path / "b") != first
 
 
+def test_the_number_of_threads_changes_no_weight(panel: Panel, tmp_path: Path) -> None:
+    """A shell without OMP_NUM_THREADS: the first weights come from a QR, which several threads round differently."""
+
+    def weights(threads: int) -> bytes:
+        torch.set_num_threads(threads)
+        folder = tmp_path / str(threads)
+        train(quick(network=[64, 64]), panel, folder)
+        return (folder / "bundle" / WEIGHTS).read_bytes()
+
+    before = torch.get_num_threads()
+    try:
+        assert weights(1) == weights(3)
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_bars_after_the_end_of_training_change_nothing(panel: Panel, result: TrainResult, tmp_path: Path) -> None:
     later = np.arange(300)[:, None] >= 180
     names = ("open", "high", "low", "close")

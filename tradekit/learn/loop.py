@@ -85,7 +85,8 @@ class Training:
         self.recipe, self.task, self.place = recipe, task, place
         self._validation_start, self._total = validation_start, recipe.ppo.timesteps
         self._environments = VectorSymbolEnv(task, recipe.ppo.environments, recipe.seed)
-        self.model: Learner = build_model(recipe, self._environments)
+        with one_thread():  # the first weights are orthogonal, by a QR that several threads round differently
+            self.model: Learner = build_model(recipe, self._environments)
         self._watch = Watch(self._environments, self._tell)
         self._watch.init_callback(self.model)
         self._entropy = EntropyControl(recipe.entropy, self._total)
