@@ -93,10 +93,12 @@ def test_losses_by_day_and_from_the_top() -> None:
 
 def test_refusals_have_to_follow_each_other() -> None:
     watch = Watch(Limits(refusals_in_a_row=2))
-    assert watch.refused(1) is None
-    assert watch.refused(0) is None
-    assert watch.refused(3) is None
-    assert "refusals_in_a_row" in str(watch.refused(1))
+    assert watch.refused("2024-01-02", 1) is None
+    assert watch.refused("2024-01-03", 0) is None
+    assert watch.refused("2024-01-04", 1) is None
+    assert watch.refused("2024-01-04", 2) is None  # the rest of the same bar, after a restart
+    assert watch.refused("2024-01-04", 0) is None
+    assert "refused in 2 bars running" in str(watch.refused("2024-01-08", 1))
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ class Watch:
         self._day, self._day_start, self._ordered = "", math.nan, 0.0
         self._orders: Counter[str] = Counter()
         self._equity = self._peak = math.nan
-        self._refusals = 0
+        self._sent, self._refused, self._streak = "", False, 0
 
     def see(self, bar: str, equity: float) -> str | None:
         """Note the equity at the close of ``bar`` and return the limit that it crosses, in words."""
@@ -153,11 +153,17 @@ class Watch:
         self._orders.update(intent.symbol for intent in intents)
         self._ordered += sum(abs(intent.quantity) * float(held.mark[column[intent.symbol]]) for intent in intents)
 
-    def refused(self, count: int) -> str | None:
-        """Note how many orders of a bar the broker refused and return the limit that this crosses, in words."""
-        self._refusals = self._refusals + 1 if count else 0
-        if self._refusals >= self._limits.refusals_in_a_row:
-            return _crossed("refusals_in_a_row", f"orders refused in {self._refusals} bars running", "that")
+    def refused(self, bar: str, count: int) -> str | None:
+        """Note how many orders of ``bar`` the broker refused and return the limit that this crosses, in words.
+
+        Bars without orders are left out. Told of one bar twice, as after a restart, it adds up.
+        """
+        if bar != self._sent:
+            self._sent, self._refused, self._streak = bar, False, self._streak + 1 if self._refused else 0
+        self._refused |= count > 0
+        running = self._streak + self._refused
+        if running >= self._limits.refusals_in_a_row:
+            return _crossed("refusals_in_a_row", f"orders refused in {running} bars running", "that")
         return None
 
 

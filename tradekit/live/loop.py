@@ -142,30 +142,31 @@ class Session:
         memory = self._journal.memory()
         if memory is not None:
             self._mind.thaw(memory)
+        newest: tuple[list[Event], list[ModelFill]] | None = None
         for events in bars.values():
-            self._replay_bar(events)
-        if bars and self._outbox:
-            self._come_back(self._outbox)
+            newest = events, self._replay_bar(events)
+        if newest:
+            self._come_back(*newest)
         return len(bars)
 
-    def _replay_bar(self, events: list[Event]) -> None:
+    def _replay_bar(self, events: list[Event]) -> list[ModelFill]:
+        """Go through a bar as it went, and return what the model says became of the orders due in it."""
         kinds = {event.kind: event for event in events}
         self._see(from_json(kinds["bar"]))
         fills = self._settle()
-        if "reconciliation" not in kinds:
-            self._reconcile(fills)
-        elif self._outbox:
+        if "reconciliation" in kinds:
+            self._limits.see(self._text, self._shadow.equity)
+        if self._outbox and "reconciliation" in kinds:
             self._follower.fall_due(self._model(fills))
-        if self._outbox:
             refused = 0
             for event in events:  # in their order: an order is acknowledged before it fills
                 refused += self._outbox.restore(event)
                 self._follower.restore(event)
-            self._limits.refused(refused)
+            if "intent" in kinds:
+                self._limits.refused(self._text, refused)
         if "decision" in kinds:
             self._place_again(kinds["decision"], [Intent.of(e.body) for e in events if e.kind == "intent"])
-        elif not self._is_last:
-            self._decide()
+        return fills
 
     def _place_again(self, decision: Event, intents: list[Intent]) -> None:
         targets = Targets(np.array(decision.body["targets"], np.float64), decision.body["are_shares"])
@@ -179,11 +180,24 @@ class Session:
         self._limits.note(intents, held)
         self._orders += len(intents)
 
-    def _come_back(self, outbox: Outbox) -> None:
-        """After a restart: find out what became of every intent, and whether the account still adds up."""
-        refused = self._guard(outbox.resolve)
-        self._halt_if(self._limits.refused(refused) if refused else None)
-        self._halt_on(self._guard(lambda: self._follower.check(self._text)))
+    def _come_back(self, events: list[Event], fills: list[ModelFill]) -> None:
+        """After a restart, finish the bar that the journal ends with.
+
+        First what became of every intent, then whether the account adds up, and only then a decision. A reason to halt
+        may be in the journal without the halt: it holds.
+        """
+        kinds = {event.kind: event for event in events}
+        if "reconciliation" not in kinds:
+            self._reconcile(fills)
+        else:
+            self._halt_on(kinds["reconciliation"].body.get("differences", []))
+            self._halt_if(self._limits.see(self._text, self._shadow.equity))
+            if self._outbox:
+                refused = self._guard(self._outbox.resolve)
+                self._halt_if(self._limits.refused(self._text, refused) if "intent" in kinds else None)
+                self._halt_on(self._guard(lambda: self._follower.check(self._text)))
+        if "decision" not in kinds and not self._is_last:
+            self._decide()
 
     # ------------------------------------------------------------------------------------------------ each bar
 
@@ -284,7 +298,7 @@ class Session:
         self._orders += len(intents)
         if outbox and intents:
             refused = self._guard(lambda: outbox.send(self._text, intents))
-            self._halt_if(self._limits.refused(refused))
+            self._halt_if(self._limits.refused(self._text, refused))
         if received is not None:
             self._timings.append((durable - received, answered - asked, time.perf_counter() - received))
 
