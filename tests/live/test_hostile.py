@@ -197,6 +197,22 @@ def test_no_disk_space_loses_nothing(tmp_path: Path) -> None:
     assert report["equity"] == calm["equity"]
 
 
+def test_a_disk_that_is_full_already_says_nothing_of_damage(tmp_path: Path) -> None:
+    journal = tmp_path / "paper" / "journals" / "local.sqlite"
+    with Journal(journal) as open_one:
+        open_one.append("session", "", {})
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        with pytest.raises(SessionError, match=r"cannot be opened \(.*\); see to space and rights there") as caught:
+            start(SAMPLE, Drift(), tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    one_line(caught.value)
+    assert "move the file away" not in str(caught.value)
+
+
 def test_a_policy_that_returns_nonsense(tmp_path: Path) -> None:
     def decide(raw: Any, mask: Any) -> Any:
         weight = np.full((len(raw), ACTIONS), np.nan)

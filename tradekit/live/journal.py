@@ -26,10 +26,13 @@ if TYPE_CHECKING:
 VERSION = 2
 
 Kind = Literal[
-    "session", "bar", "decision", "intent", "sent", "unknown", "ack", "event", "fill", "reconciliation", "note", "halt",
-    "end",
+    "session", "bar", "decision", "intent", "sent", "unknown", "ack", "event", "fill", "reconciliation", "halt", "end",
 ]  # fmt: skip
 KINDS = get_args(Kind)
+
+DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+PRIMARY = 0xFF
+"""Of the bits of an error code of SQLite, those that say what kind it is."""
 
 SCHEMA = """
 CREATE TABLE event (
@@ -70,7 +73,7 @@ class Journal:
                 self._prepare()
                 self._last = next(reversed(self.events()), None)
             except sqlite3.DatabaseError as error:
-                raise _damaged(path, error) from error
+                raise _unreadable(path, error) from error
             self._held = stack.pop_all()
 
     def _prepare(self) -> None:
@@ -173,7 +176,7 @@ def read_events(path: Path, connection: sqlite3.Connection | None = None) -> lis
             try:
                 return read_events(path, reader)
             except sqlite3.DatabaseError as error:
-                raise _damaged(path, error) from error
+                raise _unreadable(path, error) from error
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if not version and not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
         return []  # its writer has only just created it
@@ -228,5 +231,8 @@ def _lock(path: Path) -> TextIO:
     return handle
 
 
-def _damaged(path: Path, error: sqlite3.DatabaseError) -> SessionError:
-    return SessionError(f"{path}: not a readable journal ({error}); move the file away to start anew")
+def _unreadable(path: Path, error: sqlite3.DatabaseError) -> SessionError:
+    # SQLite needs to write beside a journal even to read one that was cut short; nothing is wrong with that one.
+    if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & PRIMARY in DAMAGE:
+        return SessionError(f"{path}: not a readable journal ({error}); move the file away to start anew")
+    return SessionError(f"{path}: cannot be opened ({error}); see to space and rights there, and start again to go on")
