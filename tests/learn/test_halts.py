@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.learn.test_collapses import drifting
+from tests.learn.test_collapses import Quota, drifting
+from tradekit.learn import loop
 from tradekit.learn.guards import one_action
 from tradekit.learn.metrics import rows_of
 from tradekit.learn.recipe import Recipe
@@ -33,6 +34,11 @@ COLLAPSES: dict[str, tuple[float, dict[str, Any], str]] = {
         -0.03,
         {"actions": {"masking": False, "max_consecutive_actions": 0, "failed_action_penalty": -0.05}},
         "set actions.masking = true",
+    ),
+    "double_bind": (
+        -0.01,
+        {"actions": {"masking": False, "max_consecutive_actions": 0}, "costs": {"spread_bps": 500.0}, "quota": True},
+        "drop the quota",
     ),
     "entropy collapse": (
         0.0,
@@ -77,8 +83,10 @@ def run(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", COLLAPSES)
-def test_a_collapse_is_halted_and_explained(name: str, tmp_path: Path) -> None:
+def test_a_collapse_is_halted_and_explained(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drift, wrong, change = COLLAPSES[name]
+    if "quota" in wrong:  # no recipe has one: the environments that the loop makes are given it
+        monkeypatch.setattr(loop, "VectorSymbolEnv", lambda task, count, seed: Quota(task))
     _, off, all_rows = run(drift, wrong, tmp_path / "off", guarded=False)
     assert (off["ended"], off["alarms"], len(all_rows)) == ("finished", {}, 40)
     made, on, rows = run(drift, wrong, tmp_path / "on", guarded=True)

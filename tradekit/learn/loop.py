@@ -91,7 +91,9 @@ class Training:
         self._watch.init_callback(self.model)
         self._entropy = EntropyControl(recipe.entropy, self._total)
         self._collapse = CollapseGuard(recipe.guard)
-        self._episode_updates = math.ceil(recipe.environment.episode_bars / recipe.ppo.steps)
+        self._episode_updates = math.ceil(
+            min(recipe.environment.episode_bars, task.end - task.start) / recipe.ppo.steps
+        )
         self._early = EarlyStopping(recipe.validation)
         self.store = Store(place.folder, recipe.checkpoints.best)
         self._alarms: dict[str, dict[str, Any]] = {}
