@@ -71,6 +71,13 @@ def test_every_command_says_the_same_of_a_bad_file(
     assert answer.error.startswith("bars.csv, line 3: ")
 
 
+def test_a_check_of_no_rows_is_no_pass(tradekit: Callable[..., Answer], tmp_path: Path) -> None:
+    (tmp_path / "bars.csv").write_text(HEAD)
+    answer = tradekit("data", "check", "bars.csv", cwd=tmp_path)
+    assert (answer.status, answer.out) == (2, "")
+    assert answer.error == "bars.csv: no rows; the file holds only a header"
+
+
 def test_a_truncated_parquet(tradekit: Callable[..., Answer], tmp_path: Path) -> None:
     import pandas as pd
 
@@ -120,9 +127,12 @@ def test_one_symbol_works(tradekit: Callable[..., Answer], desk: Path) -> None:
         (("report", "nothing"), "no run 'nothing' in"),
         (("report",), "no runs yet; run: tradekit backtest --walk-forward"),
         (("paper", "report"), "no sessions yet; run: tradekit paper start"),
-        (("paper", "start", "none.toml"), "none.toml: cannot be read"),
+        (("paper", "start", "none.toml"), "no session spec 'none.toml', as a path or in "),
+        (("paper", "start", "locla"), "did you mean local?"),
         (("paper", "start", "--symbols", "ZZZ", "--strategy", "momentum"), "no symbol ZZZ"),
-        (("train", "nobody"), "policies/nobody/recipe.toml"),
+        (("train", "nobody"), "no policy 'nobody' with a recipe.toml in "),
+        (("train", "symbol_po"), "did you mean symbol_ppo?"),
+        (("train", "--recipe", "none.toml"), "none.toml: no such recipe, neither here nor in "),
         (("exchange", "--data", "nowhere/x"), "nowhere/x: no such file or folder"),
     ],
 )

@@ -115,7 +115,7 @@ def test_two_shells_and_a_terminal(busy: Path, tradekit: Callable[..., Answer], 
         assert (stands["session"], stands["state"], stands["bars"]) == ("local", "running", 60)
         assert 3 <= stands["bars_done"] < 60
         words = tradekit("paper", "status", cwd=busy).out
-        assert re.search(r"local, local: busy, running\n\d+ of 60 bars", words)
+        assert re.search(r"local, mode local: busy, running\n\d+ of 60 bars", words)
         shown += read_until(screen, "9 of 60")
         stopped = tradekit("paper", "stop", cwd=busy)
         assert (stopped.status, stopped.out) == (0, "local: stopped; tradekit paper start goes on from there\n")
@@ -124,7 +124,7 @@ def test_two_shells_and_a_terminal(busy: Path, tradekit: Callable[..., Answer], 
     page = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown).replace("\r", "\n")
     for name in ("session", "bar", "next", "shadow", "account", "cost so far", "limits"):
         assert re.search(rf"^{name}\s+\S", page, re.MULTILINE), name
-    assert "local, local: busy" in page
+    assert "local, mode local: busy" in page
     assert re.search(r"symbol\s+shadow\s+account", page)
     assert re.search(r"AAA\s+[\d,.]+\s+[\d,.]+", page)
     assert re.search(r"\d{4}-\d\d-\d\d  equity [\d,.]+  2 orders", page)  # the last events

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tradekit.live.calibrate import Calibration
     from tradekit.live.spec import SessionSpec
 
+NO_SPECS = ("calibrated", "faults")  # what else lies in paper/
 EQUITY_TOLERANCE = 1e-9  # relative; what rounding may leave between a session and the backtest of its bars
 
 
@@ -28,7 +29,11 @@ def command() -> None:
     """Trade without money, bar by bar, and compare every decision and fill with the backtest of the same bars."""
 
 
-@command.command("start", epilog=examples("tradekit paper start", "tradekit paper start paper/local.toml --bars 250"))
+@command.command(
+    "start",
+    short_help="Run a session, or go on with one.",
+    epilog=examples("tradekit paper start", "tradekit paper start paper/local.toml --bars 250"),
+)
 @click.argument("spec", required=False, type=click.Path(path_type=Path))
 @click.option("--strategy", metavar="NAME", help="Instead of the spec's.")
 @click.option("--data", metavar="SOURCE", help=SOURCE)
@@ -36,11 +41,13 @@ def command() -> None:
 @click.option("--start", metavar="DATE", help="First date, inclusive.")
 @click.option("--end", metavar="DATE", help="Last date, inclusive.")
 @actions_option
-@click.option("--bars", type=click.IntRange(min=2), metavar="N", help="Trade the last N bars of the data.")
+@click.option("--bars", type=click.IntRange(min=2), metavar="N", help="How many bars it lasts; default: the spec's.")
 @click.option("--cash", type=float, metavar="DOLLARS", help="Dollars at the start.")
 @json_option
 def start(spec: Path | None, as_json: bool, **given: Any) -> None:
-    """Run the session of SPEC, paper/local.toml when left out, on an exchange of this machine.
+    """Run the session of SPEC, a file or its name in paper/; local when left out, on an exchange of this machine.
+
+    A spec with mode = "paper" sends its orders to Alpaca's paper account instead; one with "observe" sends none.
 
     A session that was stopped or killed goes on where it was; after one that ended or halted a new one begins. Ctrl+C
     stops it after the bar it is at, a second one at once; either is safe. Exit status 1 when a decision or the equity
@@ -68,7 +75,7 @@ def start(spec: Path | None, as_json: bool, **given: Any) -> None:
     show(finished.report, finished.journal, as_json)
 
 
-@command.command("status", epilog=examples("tradekit paper status"))
+@command.command("status", short_help="Say where a session stands.", epilog=examples("tradekit paper status"))
 @click.argument("session", required=False)
 @json_option
 def status(session: str | None, as_json: bool) -> None:
@@ -86,7 +93,7 @@ def status(session: str | None, as_json: bool) -> None:
         print_rich(*status_lines(stands))
 
 
-@command.command("stop", epilog=examples("tradekit paper stop"))
+@command.command("stop", short_help="Stop a session after its bar.", epilog=examples("tradekit paper stop"))
 @click.argument("session", required=False)
 def stop(session: str | None) -> None:
     """Stop SESSION, the newest when left out, after the bar it is at; tradekit paper start goes on from there."""
@@ -98,7 +105,11 @@ def stop(session: str | None) -> None:
     click.echo(f"{journal.stem}: stopped; tradekit paper start goes on from there")
 
 
-@command.command("kill", epilog=examples("tradekit paper kill --flatten", "tradekit paper kill --clear"))
+@command.command(
+    "kill",
+    short_help="Halt every session at once.",
+    epilog=examples("tradekit paper kill --flatten", "tradekit paper kill --clear"),
+)
 @click.option("--flatten", is_flag=True, help="Sell what the sessions have bought, too.")
 @click.option("--why", default="", metavar="TEXT", help="For the journal.")
 @click.option("--clear", is_flag=True, help="Take the kill switch off again.")
@@ -118,7 +129,11 @@ def kill(flatten: bool, why: str, clear: bool) -> None:
     click.echo(f"the kill switch is on: {switch.path}; to take it off: tradekit paper kill --clear")
 
 
-@command.command("reconcile", epilog=examples("tradekit paper reconcile", "tradekit paper reconcile --cancel-open"))
+@command.command(
+    "reconcile",
+    short_help="Compare with the broker's books.",
+    epilog=examples("tradekit paper reconcile", "tradekit paper reconcile --cancel-open"),
+)
 @click.argument("spec", required=False, type=click.Path(path_type=Path))
 @click.option("--cancel-open", is_flag=True, help="Cancel every open order of the account first.")
 @json_option
@@ -148,7 +163,11 @@ def reconcile(spec: Path | None, cancel_open: bool, as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-@command.command("report", epilog=examples("tradekit paper report --json"))
+@command.command(
+    "report",
+    short_help="Print what a session did and cost.",
+    epilog=examples("tradekit paper report --json"),
+)
 @click.argument("session", required=False)
 @json_option
 def report(session: str | None, as_json: bool) -> None:
@@ -163,13 +182,17 @@ def report(session: str | None, as_json: bool) -> None:
     show(session_report(journal), journal, as_json)
 
 
-@command.command("calibrate", epilog=examples("tradekit paper calibrate", "tradekit backtest --costs calibrated"))
+@command.command(
+    "calibrate",
+    short_help="Fit the cost model to the fills.",
+    epilog=examples("tradekit paper calibrate", "tradekit backtest --costs calibrated"),
+)
 @click.argument("sessions", nargs=-1)
 @json_option
 def calibrate(sessions: tuple[str, ...], as_json: bool) -> None:
     """Fit the cost model to the fills of SESSIONS, the newest when left out, and write paper/calibrated.toml.
 
-    ``--costs calibrated`` uses it in every command that takes costs.
+    --costs calibrated uses it in every command that takes costs.
     """
     from tradekit.desk.folder import find_desk
     from tradekit.live.calibrate import FILE
@@ -221,13 +244,21 @@ def calibration_lines(calibration: Calibration) -> list[str]:
 
 
 def read_spec(desk: Desk, spec: Path | None) -> SessionSpec:
-    """Return the spec of a path, of a name in paper/, or the desk's own when None."""
+    """Return the spec of a path, of a name in paper/, or the desk's own when None.
+
+    Raises:
+        ConfigError: there is none, or it cannot be used.
+    """
+    from tradekit.errors import ConfigError, suggest
     from tradekit.live.spec import SessionSpec
 
     if spec is None:
         return SessionSpec.from_toml(desk.paper / "local.toml")
     named = desk.paper / f"{spec}.toml"
-    return SessionSpec.from_toml(named if not spec.is_file() and named.is_file() else spec)
+    if spec.is_file() or named.is_file():
+        return SessionSpec.from_toml(spec if spec.is_file() else named)
+    known = [path.stem for path in desk.paper.glob("*.toml") if path.stem not in NO_SPECS]
+    raise ConfigError(f"no session spec {str(spec)!r}, as a path or in {desk.paper}; {suggest(str(spec), known)}")
 
 
 def reconciled_lines(found: dict[str, Any]) -> list[str]:
@@ -329,8 +360,9 @@ def lines(shadow: dict[str, Any]) -> list[str]:
 
     equity, first = shadow["equity"], (shadow["mismatches"] or [None])[0]
     gained = f"equity {equity[-1]:,.2f}, from {equity[0]:,.2f}" if equity else "no bar yet"
+    traded = f"{shadow['strategy']} on {shadow['source']}"
     return [
-        f"session {shadow['session']}, {shadow['mode']}: {shadow['strategy']} on {shadow['source']}, {shadow['state']}",
+        f"session {shadow['session']}, mode {shadow['mode']}: {traded}, {shadow['state']}",
         f"{shadow['bars']} bars, {shadow['first']} to {shadow['last']}; {gained}",
         ", ".join(f"{shadow[what]} {what}" for what in ("decisions", "intents", "orders", "fills")),
         f"cost by the model {shadow['model_cost']:,.2f}, by the fills {shadow['fill_cost']:,.2f}",

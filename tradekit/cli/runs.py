@@ -1,4 +1,4 @@
-"""``tradekit runs``."""
+"""tradekit runs."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def command(context: click.Context, every: bool, as_json: bool) -> None:
 def compare(which: tuple[str, ...], figure: str, as_json: bool) -> None:
     """Show one figure of every strategy in two or more runs, and in what the runs differ.
 
-    RUN is a number of ``tradekit runs``, or the name of a run's folder.
+    RUN is a number of tradekit runs, or the name of a run's folder.
     """
     from tradekit.desk.folder import find_desk
     from tradekit.errors import ConfigError, suggest

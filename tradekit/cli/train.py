@@ -260,12 +260,13 @@ def prepared(desk: Desk, name: str, given: dict[str, Any]) -> tuple[Recipe, Pane
     """Return recipe and bars as the options say, and what ``load_panel`` was given for the bars.
 
     Raises:
-        ConfigError: the recipe cannot be used.
+        ConfigError: there is no such policy or recipe, or it cannot be used.
         DataError: the bars cannot be.
     """
     from dataclasses import asdict, replace
 
     from tradekit.desk.jobs import found
+    from tradekit.errors import ConfigError, suggest
     from tradekit.learn.health import in_short_updates
     from tradekit.learn.recipe import Recipe
     from tradekit.learn.train import RECIPE
@@ -274,6 +275,11 @@ def prepared(desk: Desk, name: str, given: dict[str, Any]) -> tuple[Recipe, Pane
     file: Path = desk.policies / name / (given["recipe"] or RECIPE)
     if given["recipe"] and not file.exists():
         file = given["recipe"].absolute()
+    if not file.exists():
+        known = [path.parent.name for path in desk.policies.glob(f"*/{RECIPE}")]
+        if given["recipe"]:
+            raise ConfigError(f"{given['recipe']}: no such recipe, neither here nor in {desk.policies / name}")
+        raise ConfigError(f"no policy {name!r} with a {RECIPE} in {desk.policies}; {suggest(name, known)}")
     recipe = Recipe.load(file)
     recipe = _changed(in_short_updates(recipe) if given.get("validate") else recipe, given)
     recipe = recipe if file.parent == desk.policies / name else replace(recipe, name=name)

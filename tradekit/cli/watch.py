@@ -55,8 +55,9 @@ class Lines:
 def line(name: str, stands: Snapshot) -> str:
     """Return where a session stands in one line."""
     account = "" if stands.broker_equity is None else f", account {stands.broker_equity:,.2f}"
+    newest = f" {stands.bar}" if stands.bar else ""
     return (
-        f"paper {name}: {stands.done}/{stands.bars} bars {stands.bar}, equity {stands.equity:,.2f}{account}, "
+        f"paper {name}: {stands.done}/{stands.bars} bars{newest}, equity {stands.equity:,.2f}{account}, "
         f"{stands.orders} orders, cost {stands.model_cost:,.2f}; {stands.doing}"
     )
 
@@ -95,7 +96,7 @@ def page(spec: SessionSpec, stands: Snapshot, events: list[str]) -> list[Rendera
     gained = stands.equity / spec.cash - 1.0
     today = f"today {stands.lost_today:+.1%} of -{limits.daily_loss:.0%}"
     for name, value in (
-        ("session", f"{spec.name}, {spec.mode}: {spec.strategy}"),
+        ("session", f"{spec.name}, mode {spec.mode}: {spec.strategy}"),
         ("bar", f"{stands.done} of {stands.bars}, {stands.bar or 'none yet'}; {stands.doing}"),
         ("next", stands.next_bar),
         ("shadow", f"equity {stands.equity:,.2f} ({gained:+.2%}), cash {stands.cash:,.2f}"),
@@ -119,7 +120,7 @@ def status_lines(stands: dict[str, Any]) -> list[str]:
     doubt = f", {stands['in_doubt']} in doubt" if stands["in_doubt"] else ""
     switch = stands["kill_switch"]
     return [
-        f"{stands['session']}, {stands['mode']}: {stands['strategy']}, {stands['state']}",
+        f"{stands['session']}, mode {stands['mode']}: {stands['strategy']}, {stands['state']}",
         f"{stands['bars_done']} of {stands['bars']} bars, the last {stands['last'] or 'none'}; {money}",
         f"{stands['orders']} orders, {stands['fills']} fills, {stands['open_orders']} open{doubt}",
         *([f"halted: {stands['halted']}"] if stands["halted"] else []),

@@ -27,7 +27,7 @@ def check(source: Source) -> Report:
     """Return every finding about a file, folder, named source, panel, table or DataFrame.
 
     Raises:
-        DataError: it cannot be opened, or has no timestamp or no close column.
+        DataError: it cannot be opened, has no timestamp or no close column, or no rows.
     """
     from tradekit.market.quality.inspect import inspect
     from tradekit.market.sources.raw import open_raw

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tradekit.errors import DataError
 from tradekit.market.quality.bars import each_symbol
 from tradekit.market.quality.clock import read_clock
 from tradekit.market.quality.columns import check_adj_close, check_columns
@@ -21,7 +22,13 @@ BY_SYMBOL = (check_clock, check_gaps, check_intraday, check_volume, check_stale,
 
 
 def inspect(table: RawTable) -> Report:
-    """Return the report of every check over ``table``."""
+    """Return the report of every check over ``table``.
+
+    Raises:
+        DataError: it has no rows.
+    """
+    if not len(table):
+        raise DataError(f"{table.origin}: no rows; the file holds only a header")
     clock = read_clock(table)
     every = list(each_symbol(table, clock))
     broken = broken_ranges(table)
