@@ -107,11 +107,17 @@ def demand_sound(summary: dict[str, Any], failures: Sequence[str]) -> None:
 
 
 def measured(result: WalkForward | Stress, place: Path) -> dict[str, Result]:
-    """Return what a run measured of each strategy's returns, for the registry."""
+    """Return what a run measured of each strategy's returns, for the registry.
+
+    Nothing of a cross-validation: it counts as trials, but who learnt from later bars would win among those of others.
+    """
     from tradekit.desk.recording import costs_hash
+    from tradekit.engine.cross_validation import CrossValidated
     from tradekit.evidence.sharpe import bar_sharpe, kurtosis, skewness
     from tradekit.registry import Result
 
+    if isinstance(result, CrossValidated):
+        return {}
     costs, found = costs_hash(result.costs, result.execution), {}
     for name, ledger in result.ledgers.items():
         returns = ledger.returns[max(1, result.scored_from) - 1 :]
