@@ -69,6 +69,19 @@ class CausalityError(TradekitError):
     exit_status = 1
 
 
+def demand_known(what: str, settings: Iterable[str], known: Iterable[str]) -> None:
+    """Raise ConfigError for the first of ``settings`` that is not known.
+
+    >>> demand_known("limit", {"oder": 1.0}, ["order", "gross"])
+    Traceback (most recent call last):
+    tradekit.errors.ConfigError: unknown limit 'oder'; did you mean order?
+    """
+    names = set(known)
+    for key in settings:
+        if key not in names:
+            raise ConfigError(f"unknown {what} {key!r}; {suggest(key, names)}")
+
+
 def suggest(word: str, known: Iterable[str]) -> str:
     """Say which known name was probably meant.
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from tradekit.errors import ConfigError, suggest
+from tradekit.errors import ConfigError, demand_known
 from tradekit.market.panel import FIELDS
 
 if TYPE_CHECKING:
@@ -115,10 +115,7 @@ class Combinatorial:
         Raises:
             ConfigError: an unknown key, with a suggestion, or a bad value.
         """
-        known = {item.name for item in fields(cls)}
-        for key in settings:
-            if key not in known:
-                raise ConfigError(f"unknown cross-validation setting {key!r}; {suggest(key, known)}")
+        demand_known("cross-validation setting", settings, [item.name for item in fields(cls)])
         return cls(**settings)
 
     @property

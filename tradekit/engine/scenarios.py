@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from tradekit.errors import ConfigError, suggest
+from tradekit.errors import ConfigError, demand_known
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -150,10 +150,7 @@ class Scenario:
         """
         kind = settings.get("kind")
         keys = KINDS[kind].may if isinstance(kind, str) and kind in KINDS else [item.name for item in fields(cls)]
-        known = {"name", "kind", "description", *keys}
-        for key in settings:
-            if key not in known:
-                raise ConfigError(f"unknown scenario setting {key!r}; {suggest(key, known)}")
+        demand_known("scenario setting", settings, ("name", "kind", "description", *keys))
         for key in ("name", "kind"):
             if key not in settings:
                 raise ConfigError(f"a scenario lacks {key!r}: {settings}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from tradekit.errors import ConfigError, suggest
+from tradekit.errors import ConfigError, demand_known
 
 if TYPE_CHECKING:
     from tradekit.market.panel import Panel
@@ -84,10 +84,7 @@ class Windowing:
         Raises:
             ConfigError: an unknown key, with a suggestion, or a bad value.
         """
-        known = {item.name for item in fields(cls)}
-        for key in settings:
-            if key not in known:
-                raise ConfigError(f"unknown window setting {key!r}; {suggest(key, known)}")
+        demand_known("window setting", settings, [item.name for item in fields(cls)])
         return cls(**settings)
 
     def cut(self, panel: Panel) -> list[Window]:

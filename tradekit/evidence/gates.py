@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from tradekit.errors import ConfigError, suggest
+from tradekit.errors import ConfigError, demand_known
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -65,10 +65,7 @@ class Thresholds:
         Raises:
             ConfigError: an unknown key, with a suggestion, or a bad value.
         """
-        known = {item.name for item in fields(cls)}
-        for key in settings:
-            if key not in known:
-                raise ConfigError(f"unknown threshold {key!r}; {suggest(key, known)}")
+        demand_known("threshold", settings, [item.name for item in fields(cls)])
         return cls(**settings)
 
 

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tradekit.errors import ConfigError, suggest
-from tradekit.learn.checks import demand_known, demand_number, demand_whole
+from tradekit.errors import ConfigError, demand_known, suggest
+from tradekit.learn.checks import demand_number, demand_whole, tuple_of
 from tradekit.learn.jit import compiled, inlined
 from tradekit.market.execution import FRACTIONAL_LOTS
 
@@ -167,7 +167,7 @@ class ActionScheme:
             demand_number("take_profit", self.take_profit, 0.0)
         if self.max_hold is not None:
             demand_whole("max_hold", self.max_hold, 1)
-        object.__setattr__(self, "disabled_actions", tuple(self.disabled_actions))
+        tuple_of(self, "disabled_actions")
         for name in self.disabled_actions:
             if name not in NAMES[1:]:
                 raise ConfigError(f"cannot disable the action {name!r}; {suggest(str(name), NAMES[1:])}")

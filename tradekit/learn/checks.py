@@ -49,11 +49,16 @@ def demand_choice(name: str, value: Any, choices: Iterable[str]) -> None:
         raise ConfigError(f"{name} is {value!r}; {suggest(str(value), known)}")
 
 
-def demand_known(what: str, settings: dict[str, Any], known: set[str]) -> None:
-    """Raise ConfigError for the first key of ``settings`` that is not ``known``, with a suggestion."""
-    for key in settings:
-        if key not in known:
-            raise ConfigError(f"unknown {what} {key!r}; {suggest(key, known)}")
+def tuple_of(settings: Any, name: str) -> None:
+    """Make a tuple of the list that TOML reads.
+
+    Raises:
+        ConfigError: it is no list.
+    """
+    value = getattr(settings, name)
+    if not isinstance(value, list | tuple):
+        raise ConfigError(f"{name} is {value!r}; a list, in square brackets")
+    object.__setattr__(settings, name, tuple(value))
 
 
 def _is_number(value: Any) -> bool:

@@ -10,10 +10,9 @@ from dataclasses import asdict, dataclass, fields
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from tradekit.errors import ConfigError, suggest
+from tradekit.errors import ConfigError, demand_known, suggest
 from tradekit.learn.checks import (
     demand_choice,
-    demand_known,
     demand_not_negative,
     demand_number,
     demand_switch,
@@ -112,7 +111,7 @@ class Entropy:
         """
         settings = dict(settings)
         preset = settings.pop("preset", "falling")
-        if preset not in PRESETS:
+        if preset not in tuple(PRESETS):  # a tuple, which can be asked for a list too
             raise ConfigError(f"unknown entropy preset {preset!r}; {suggest(str(preset), PRESETS)}")
         demand_known("key of [entropy]", settings, {*(item.name for item in fields(cls)), "preset"})
         return cls(**{**PRESETS[preset], **settings})

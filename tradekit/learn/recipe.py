@@ -7,15 +7,15 @@ import tomllib
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from tradekit.errors import ConfigError
+from tradekit.errors import ConfigError, demand_known
 from tradekit.learn.actions import ActionScheme
 from tradekit.learn.checks import (
-    demand_known,
     demand_not_negative,
     demand_number,
     demand_switch,
     demand_text,
     demand_whole,
+    tuple_of,
 )
 from tradekit.learn.entropy import Entropy
 from tradekit.learn.rewards import Reward
@@ -52,13 +52,15 @@ class DataChoice:
     def __post_init__(self) -> None:
         chosen: Any = self.features
         object.__setattr__(self, "features", (chosen,) if isinstance(chosen, str) else chosen)
-        _tuple_of(self, "features")
+        tuple_of(self, "features")
         object.__setattr__(self, "side", side_of(self.side))
         demand_text("source", self.source)
         for name in self.features:
             demand_text("a name in features", name)
         for name in ("train_fraction", "validation_fraction"):
             demand_number(name, getattr(self, name), 0.0, 1.0)
+        if self.validation_fraction == 1.0:
+            raise ConfigError("validation_fraction is 1.0; less than 1, or no bar is left to train on")
         if self.end is not None:
             object.__setattr__(self, "end", str(self.end))  # TOML has dates of its own
 
@@ -125,7 +127,7 @@ class Ppo:
     hold_bias: float = 3.0
 
     def __post_init__(self) -> None:
-        _tuple_of(self, "network")
+        tuple_of(self, "network")
         for name in ("timesteps", "environments", "steps", "batch", "epochs"):
             demand_whole(name, getattr(self, name), 1)
         for units in self.network:
@@ -332,15 +334,3 @@ def _section(name: str, settings: Any) -> Any:
         return _READ_ALONE[name](settings)
     demand_known(f"key of [{name}]", settings, {item.name for item in fields(_SECTIONS[name])})
     return _SECTIONS[name](**settings)
-
-
-def _tuple_of(settings: Any, name: str) -> None:
-    """Make a tuple of the list that TOML reads.
-
-    Raises:
-        ConfigError: it is no list.
-    """
-    value = getattr(settings, name)
-    if not isinstance(value, list | tuple):
-        raise ConfigError(f"{name} is {value!r}; a list, in square brackets")
-    object.__setattr__(settings, name, tuple(value))

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tradekit.errors import ConfigError, suggest
+from tradekit.errors import ConfigError, demand_known, suggest
 from tradekit.learn.actions import ACTIONS, ENTRIES
-from tradekit.learn.checks import demand_known, demand_number, demand_whole
+from tradekit.learn.checks import demand_number, demand_whole
 from tradekit.learn.scoring import COMPONENTS, FAILED_ACTION, LOG_RETURN, Shape
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ class Reward:
     shaping: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.preset not in PRESETS:
+        if self.preset not in tuple(PRESETS):  # a tuple, which can be asked for a list too
             raise ConfigError(f"unknown reward preset {self.preset!r}; {suggest(str(self.preset), PRESETS)}")
         demand_number("the reward's scale", self.scale, 0.0)
         for name in ("weights", "shaping"):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from tradekit.errors import ConfigError, suggest
+from tradekit.errors import ConfigError, demand_known
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,10 +67,7 @@ class Limits:
         Raises:
             ConfigError: an unknown key, with a suggestion, or a bad value.
         """
-        known = {item.name for item in fields(cls)}
-        for key in settings:
-            if key not in known:
-                raise ConfigError(f"unknown limit {key!r}; {suggest(key, known)}")
+        demand_known("limit", settings, [item.name for item in fields(cls)])
         return cls(**settings)
 
 

@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tradekit.errors import ConfigError, SessionError, suggest
+from tradekit.errors import ConfigError, SessionError, demand_known
 from tradekit.live.broker import BrokerUncertain, OrderRefused
 
 if TYPE_CHECKING:
@@ -75,10 +75,7 @@ class Patience:
         Raises:
             ConfigError: an unknown key, with a suggestion, or a bad value.
         """
-        known = {item.name for item in fields(cls)}
-        for key in settings:
-            if key not in known:
-                raise ConfigError(f"unknown key of [connection] {key!r}; {suggest(key, known)}")
+        demand_known("key of [connection]", settings, [item.name for item in fields(cls)])
         return cls(**settings)
 
 

@@ -8,7 +8,7 @@ import tomllib
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from tradekit.errors import ConfigError, suggest
+from tradekit.errors import ConfigError, demand_known
 from tradekit.live.limits import Limits
 from tradekit.live.patience import Patience
 from tradekit.live.times import timeframe
@@ -114,7 +114,7 @@ class SessionSpec:
             ConfigError: an unknown key, with a suggestion, or a bad value.
         """
         settings = dict(settings)
-        demand_known(settings, cls, "session setting")
+        demand_known("session setting", settings, [item.name for item in fields(cls)])
         if "symbols" in settings:
             settings["symbols"] = _symbols(settings["symbols"])
         for name, build in (
@@ -148,14 +148,6 @@ class SessionSpec:
             raise ConfigError(f"{path}: {error}") from error
 
 
-def demand_known(settings: dict[str, Any], owner: type, what: str) -> None:
-    """Raise ConfigError at the first key that is not a field of ``owner``."""
-    known = {item.name for item in fields(owner)}
-    for key in settings:
-        if key not in known:
-            raise ConfigError(f"unknown {what} {key!r}; {suggest(key, known)}")
-
-
 def demand_positive(name: str, value: Any) -> None:
     """Raise ConfigError unless ``value`` is a positive finite number."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
@@ -163,7 +155,7 @@ def demand_positive(name: str, value: Any) -> None:
 
 
 def _exchange(settings: dict[str, Any]) -> ExchangeSpec:
-    demand_known(settings, ExchangeSpec, "exchange setting")
+    demand_known("exchange setting", settings, [item.name for item in fields(ExchangeSpec)])
     if "costs" in settings:
         settings["costs"] = CostModel.from_dict(_table("exchange.costs", settings["costs"]))
     return ExchangeSpec(**settings)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from tradekit.errors import ConfigError, suggest
+from tradekit.errors import ConfigError, demand_known, suggest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -116,12 +116,9 @@ class CostModel:
         Raises:
             ConfigError: an unknown key, with a suggestion, or a bad value.
         """
-        known = {item.name for item in fields(cls)}
+        demand_known("cost", settings, ["preset", *(item.name for item in fields(cls))])
         settings = dict(settings)
         base = cls.preset(settings.pop("preset", "realistic"))
-        for key in settings:
-            if key not in known:
-                raise ConfigError(f"unknown cost {key!r}; {suggest(key, {*known, 'preset'})}")
         return replace(base, **settings)
 
     @classmethod

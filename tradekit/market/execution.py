@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from tradekit.errors import ConfigError, DataError, suggest
+from tradekit.errors import ConfigError, DataError, demand_known
 from tradekit.market.kernel import Book, Market, Rules
 from tradekit.market.regulatory import schedule
 
@@ -73,10 +73,7 @@ class ExecutionModel:
         Raises:
             ConfigError: an unknown key, with a suggestion, or a bad value.
         """
-        known = {item.name for item in fields(cls)}
-        for key in settings:
-            if key not in known:
-                raise ConfigError(f"unknown execution setting {key!r}; {suggest(key, known)}")
+        demand_known("execution setting", settings, [item.name for item in fields(cls)])
         return cls(**settings)
 
     def fills_at(self, panel: Panel) -> Literal["open", "close"]:

@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tradekit.errors import ConfigError, suggest
+from tradekit.errors import ConfigError, demand_known, suggest
 from tradekit.live.exchange.kinds import DEFAULTS, GROUPS, KINDS, OF_NO_SYMBOL, OF_ONE_SYMBOL, WORLD
 
 if TYPE_CHECKING:
@@ -100,10 +100,7 @@ class Fault:
         Raises:
             ConfigError: an unknown key, with a suggestion, or a bad value.
         """
-        known = {item.name for item in fields(cls)}
-        for key in settings:
-            if key not in known:
-                raise ConfigError(f"unknown fault setting {key!r}; {suggest(key, known)}")
+        demand_known("fault setting", settings, [item.name for item in fields(cls)])
         if "kind" not in settings:
             raise ConfigError(f"a fault without a kind; choose {', '.join(KINDS)}")
         plain: dict[str, Any] = {
