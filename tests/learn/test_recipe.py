@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tradekit.errors import ConfigError
+from tradekit.errors import ConfigError, TradekitError
 from tradekit.learn.recipe import Recipe
+from tradekit.learn.supervised import Supervised
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,6 +80,13 @@ def test_a_date_may_stand_without_quotes(tmp_path: Path) -> None:
         ({"data": {"features": [3]}}, "a name in features is 3; text in quotes"),
         ({"data": {"source": 3}}, "source is 3; text in quotes"),
         ({"seed": 2**32}, "seed is 4294967296; at most 4294967295"),
+        (
+            {"data": {"validation_fraction": 1.0}},
+            "validation_fraction is 1.0; less than 1, or no bar is left to train on",
+        ),
+        ({"supervised": {"features": 3}}, "features is 3; a list, in square brackets"),
+        ({"actions": {"disabled_actions": 3}}, "disabled_actions is 3; a list, in square brackets"),
+        ({"entropy": {"preset": ["v10_2"]}}, "unknown entropy preset ['v10_2']; "),
     ],
 )
 def test_settings_are_checked(settings: dict[str, Any], message: str) -> None:
@@ -105,3 +114,25 @@ def test_errors_name_the_file(tmp_path: Path, text: str, message: str) -> None:
 def test_a_missing_recipe(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no recipe can be read there"):
         Recipe.load(tmp_path / "recipe.toml")
+
+
+ANYTHING: tuple[Any, ...] = (
+    *("x", "", -1, 0, 1, 1.5, True, None, [], ["x"], [1], {}, {"a": 1}),
+    *(math.inf, math.nan, 10**30, -0.5, 1e-300),
+)
+TOLD = replace(Recipe(), supervised=Supervised()).to_dict()
+TOLD["entropy"]["preset"] = "falling"  # a way to write the section, and no setting of its own
+
+
+@pytest.mark.parametrize("section", TOLD)
+def test_any_value_is_taken_or_refused_in_one_line(section: str) -> None:
+    keys = TOLD[section] if isinstance(TOLD[section], dict) else ()
+    for value in ANYTHING:
+        for settings in ({section: value}, *({section: {key: value}} for key in keys)):
+            try:
+                recipe = Recipe.from_dict(settings)
+            except TradekitError as refused:
+                told = str(refused)
+                assert len(told.splitlines()) == 1
+            else:
+                assert Recipe.from_dict(recipe.to_dict()) == recipe

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tradekit.errors import DataError
-from tradekit.learn.checks import demand_text, demand_whole
+from tradekit.learn.checks import demand_text, demand_whole, tuple_of
 from tradekit.learn.jit import compiled
 from tradekit.market.features import FeatureSpec
 
@@ -54,7 +54,8 @@ class Supervised:
 
     def __post_init__(self) -> None:
         chosen: Any = self.features
-        object.__setattr__(self, "features", (chosen,) if isinstance(chosen, str) else tuple(chosen))
+        object.__setattr__(self, "features", (chosen,) if isinstance(chosen, str) else chosen)
+        tuple_of(self, "features")
         for name in ("horizon_bars", "first_sessions", "fold_sessions"):
             demand_whole(name, getattr(self, name), 1)
         for name in self.features:
