@@ -70,7 +70,11 @@ class Stress:
     @property
     def failures(self) -> tuple[str, ...]:
         """What went wrong, strategy by strategy: those that raised, or answered nonsense, in any world or window."""
-        found = {cell.strategy: f"in {cell.scenario}: {cell.skipped}" for cell in reversed(self.cells) if cell.failed}
+        found = {
+            cell.strategy: f"in {cell.scenario}: {str(cell.skipped).removeprefix(f'{cell.strategy}: ')}"
+            for cell in reversed(self.cells)
+            if cell.failed
+        }
         return tuple(f"{name} {why}" for name, why in sorted([*self.lost.items(), *found.items()]))
 
     def cell(self, strategy: str, scenario: str) -> Cell:
