@@ -131,7 +131,7 @@ def test_a_strategy_that_raises_is_skipped_by_name_and_the_rest_goes_on() -> Non
 
     scenarios = [Scenario("base", "base"), Scenario("fall", "replay", start="2010-04-20", end="2010-05-20")]
     result = stress([Raises(0.1, "raises"), BuyOnce()], random_panel(200, 2), scenarios, WINDOWS)
-    assert [result.cell("raises", one.name).skipped for one in scenarios] == [
+    assert [str(result.cell("raises", one.name).skipped).split(" (")[0] for one in scenarios] == [
         "it failed in every window: KeyError: 'volume'",
         "it raised KeyError: 'volume'",
     ]

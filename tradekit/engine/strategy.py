@@ -11,7 +11,10 @@ All three are sized at the close of d and filled at d+1 by the same kernel.
 
 from __future__ import annotations
 
+import sysconfig
 from copy import deepcopy
+from pathlib import Path
+from traceback import walk_tb
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -312,4 +315,15 @@ def attempt(ask: Callable[[], Any]) -> tuple[Any, str | None]:
     except StrategyError:
         raise  # not an accident in one window but an answer that can never be right
     except Exception as error:  # noqa: BLE001 - a strategy is foreign code and may raise anything
-        return None, f"{type(error).__name__}: {error}".splitlines()[0]
+        return None, f"{type(error).__name__}: {error}".splitlines()[0] + _place(error)
+
+
+def _place(error: Exception) -> str:
+    """Return `` (my_idea.py, line 12)``, the innermost line that is not tradekit's nor a library's; else nothing."""
+    foreign = (Path(__file__).parents[1], Path(sysconfig.get_path("stdlib")), Path(sysconfig.get_path("purelib")))
+    place = ""
+    for frame, line in walk_tb(error.__traceback__):
+        path = Path(frame.f_code.co_filename)
+        if path.suffix == ".py" and not any(path.is_relative_to(folder) for folder in foreign):
+            place = f" ({path.name}, line {line})"
+    return place
