@@ -339,3 +339,9 @@ def test_a_table_kept_from_the_first_call_does_not_hide_a_peek() -> None:
     strategy, panel = Caches(), random_panel(300, 3)
     assert not audit(strategy, panel).passed
     assert strategy.table is None
+
+
+def test_every_cut_is_told_before_it_is_tried() -> None:
+    told: list[tuple[int, int]] = []
+    report = audit(Rule("momentum", momentum), random_panel(300, 3), progress=lambda *at: told.append(at))
+    assert told == [(done, report.cuts) for done in range(report.cuts)]

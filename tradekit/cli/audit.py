@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from tradekit.cli.console import print_json
+from tradekit.cli.console import print_json, steps
 from tradekit.cli.options import data_options, examples, json_option, overrides
 
 if TYPE_CHECKING:
@@ -56,7 +56,8 @@ def command(
     from tradekit.desk.folder import find_desk
     from tradekit.desk.jobs import run_audit
 
-    report = run_audit(find_desk(), strategy, overrides(given), None if every_bar else cuts, fill_at)
+    with steps(f"audit {strategy}") as progress:
+        report = run_audit(find_desk(), strategy, overrides(given), None if every_bar else cuts, fill_at, progress)
     if as_json:
         print_json(as_plain(report))
     else:

@@ -215,6 +215,7 @@ def run_audit(
     overrides: Overrides,
     cuts: int | None = 8,
     fill_at: Literal["auto", "open", "close"] = "auto",
+    progress: Callable[[int, int], None] | None = None,
 ) -> AuditReport:
     """Audit one strategy; one that learns is fitted on the first half of the bars and audited on the second.
 
@@ -224,6 +225,7 @@ def run_audit(
         overrides: data and latency.
         cuts: how many bars to change the future after; None: every bar.
         fill_at: where orders fill.
+        progress: called with the cuts that are done and how many there are.
 
     Raises:
         TradekitError: the strategy or source cannot be used.
@@ -238,7 +240,9 @@ def run_audit(
     if failure is not None:
         raise StrategyError(f"{strategy.name}: fit on {half} bars raised {failure}")
     start = half if fitted.learnt else 0
-    report, failure = attempt(lambda: audit(fitted.strategy, panel, cuts=cuts, start=start, execution=execution))
+    report, failure = attempt(
+        lambda: audit(fitted.strategy, panel, cuts=cuts, start=start, execution=execution, progress=progress)
+    )
     if failure is not None:
         raise StrategyError(f"{strategy.name}: raised {failure}")
     return cast("AuditReport", report)

@@ -33,6 +33,7 @@ from tradekit.market.costs import CostModel
 from tradekit.market.execution import ExecutionModel
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from numpy.typing import NDArray
@@ -105,6 +106,7 @@ def audit(
     cuts: int | None = 8,
     start: int = 0,
     execution: ExecutionModel | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> AuditReport:
     """Audit ``strategy``, already fitted, on ``panel``.
 
@@ -119,6 +121,7 @@ def audit(
             however rare, and takes as long.
         start: row of the first decision; earlier bars are history. A declared lookback is honoured on top.
         execution: how the orders of a closed loop fill, which it sees; default: as in ``simulate``.
+        progress: called with the cuts that are done and how many there are.
 
     Returns:
         the report; it does not raise on a violation (``AuditReport.require`` does). Nothing is tested, and the note
@@ -133,7 +136,9 @@ def audit(
     work = _Audit(strategy, panel, start, lookback, execution)
     rows, telling = work.cuts(cuts)
     checked, asked, tried, violation, reason = 0, False, 0, None, ""
-    for cut in rows:
+    for done, cut in enumerate(rows):
+        if progress is not None:
+            progress(done, len(rows))
         found, failure = attempt(partial(work.at, cut))
         if failure is not None:
             reason = reason or failure
