@@ -62,6 +62,7 @@ def test_up_to_the_end_of_training_they_are_out_of_fold(panel: Panel, seen: With
     # After it, by a classifier that has learnt from all of it and nothing else.
     last = learner.fit(panel[:180]).guesses(SETTINGS.spec.compute(panel))
     np.testing.assert_allclose(table[180:, :, 2], last[180:], atol=1e-9)
+    assert seen.describe()[2][:2] == ("p_rise", 20)
     assert seen.since == (*(str(panel.timestamps[row].astype("M8[ns]")) for row in range(60, 180, 20)), seen.since[-1])
 
 

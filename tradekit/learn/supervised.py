@@ -125,6 +125,13 @@ class WithProbabilities(FeatureSpec):
         out.setflags(write=False)
         return out
 
+    def describe(self) -> list[tuple[str, int, str]]:
+        """Return a row (name, lookback in bars, formula) for each feature and for the probability."""
+        told = (
+            f"probability of a rise, by the newest of {len(self.since)} logistic regressions that learnt before the bar"
+        )
+        return [*FeatureSpec(self.names[:-1]).describe(), (NAME, self.learner.lookback, told)]
+
     def to_dict(self) -> dict[str, Any]:
         """Return what a bundle keeps beside the names; floats survive JSON exactly."""
         return {
