@@ -75,6 +75,8 @@ def test_two_workers_write_the_summary_of_one(tradekit: Callable[..., Answer], d
     assert (one.status, two.status) == (0, 0)
     assert content(one) == content(two)
     assert content(one)["seeds"] == [1, 2]
+    under = {each["name"]: [row["seed"] for row in each["seeds"]] for each in content(one)["strategies"]}
+    assert under == {"buy_and_hold": [], "draws": [1, 2], "sma_cross": []}
     drawn = next(one for one in content(one)["scenarios"] if one["name"] == "paths")["cells"]
     assert all(cell["draws"]["worlds"] == 3 for cell in drawn)
 

@@ -138,9 +138,10 @@ def test_nothing_to_judge(backtest: dict[str, Any]) -> None:
         lambda told: told.update(kind="walk_forward"),
         lambda told: told["strategies"][1].update(file_hash="c" * 64),
         lambda told: told["strategies"][1].update(bundle_hash="c" * 64),
+        lambda told: told["strategies"][1].update(seeds=[{"seed": 1, "windows": []}]),
         lambda told: told["strategies"].pop(1),
     ],
-    ids=["bars", "costs", "windows", "kind", "file", "bundle", "strategy"],
+    ids=["bars", "costs", "windows", "kind", "file", "bundle", "seeds", "strategy"],
 )
 def test_which_stress_run_speaks(backtest: dict[str, Any], stressed: dict[str, Any], change: Any) -> None:
     assert speaks_for(stressed, backtest, "knows")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from tradekit.engine.break_even import break_even
 from tradekit.engine.fits import Spread, learner_of
 from tradekit.engine.scenarios import Scenario, default_scenarios
+from tradekit.engine.seeds import has_seed
 from tradekit.engine.seen import unseen
 from tradekit.engine.simulate import DEFAULT_CASH
 from tradekit.engine.stress_cells import run_all
@@ -36,6 +37,7 @@ class Stress:
     kinds: of each strategy by name.
     audits: the causality audit of each strategy that was walked forward, by name.
     lost: by name, of each strategy that failed in some windows and held cash there, in how many, and why.
+    seeds: by name, of each strategy that was run under seeds other than its own.
     """
 
     panel: Panel
@@ -49,6 +51,7 @@ class Stress:
     kinds: dict[str, str] = field(default_factory=dict)
     audits: dict[str, AuditReport] = field(default_factory=dict)
     lost: dict[str, str] = field(default_factory=dict)
+    seeds: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def strategies(self) -> tuple[str, ...]:
@@ -137,7 +140,8 @@ def stress(
     made = {scenario.name: worlds_of(scenario, panel, windows) for scenario in chosen}
     setup = Setup(panel, history or panel, windowing, windows, costs, execution, cash, chosen, made)
     spread = Spread(workers, ray, store, identities or {}, progress, here_seconds)
-    return _joined(several, run_all(several, setup, tuple(seeds), spread), setup)
+    drawn = {one.name: tuple(seeds) for one in several if seeds and has_seed(one)}
+    return replace(_joined(several, run_all(several, setup, tuple(seeds), spread), setup), seeds=drawn)
 
 
 def _distinct(scenarios: Sequence[Scenario]) -> tuple[Scenario, ...]:

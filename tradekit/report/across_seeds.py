@@ -57,7 +57,7 @@ def across_seeds(strategies: Sequence[dict[str, Any]], best_baseline: str | None
     found = []
     for one in strategies:
         rows = one.get("seeds", [])  # runs of an earlier version have none
-        if len(rows) < 2:
+        if len(rows) < 2 or not rows[0]["windows"]:  # a stress test scores no windows
             continue
         scores = _table([row["windows"] for row in rows])
         known = ~np.isnan(scores).any(axis=0)

@@ -45,16 +45,19 @@ def gate_of(
 def speaks_for(stressed: Summary, summary: Summary, name: str) -> bool:
     """Return whether a stress run had the bars, costs, execution and windows of a backtest, and the same strategy.
 
-    The strategy is the same when its file and, of a policy, its bundle are.
+    The strategy is the same when its file is, of a policy its bundle, and the seeds that it was asked to draw from.
     """
     mine, theirs = _entry(summary, name), _entry(stressed, name)
     if mine is None or theirs is None or stressed["kind"] != "stress":
         return False
     if summary["data"]["hash"] != stressed["data"]["hash"] or any(summary[key] != stressed[key] for key in SAME):
         return False
-    return mine["file_hash"] is not None and all(
-        mine.get(key) == theirs.get(key) for key in ("file_hash", "bundle_hash")
-    )
+    same = all(mine.get(key) == theirs.get(key) for key in ("file_hash", "bundle_hash"))
+    return mine["file_hash"] is not None and same and _seeds(mine) == _seeds(theirs)
+
+
+def _seeds(one: dict[str, Any]) -> list[int]:
+    return sorted(row["seed"] for row in one.get("seeds", []))  # runs of an earlier version have none
 
 
 def _entry(summary: Summary, name: str | None) -> dict[str, Any] | None:

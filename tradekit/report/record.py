@@ -195,7 +195,7 @@ def _stress(result: Stress, run: dict[str, Any]) -> Record:
             "break_even": result.break_even.get(name),
             "seen_bars": max(0, result.cell(name, base).scored_from - 1),
             "carry": _carry(result.cell(name, base).ledger),
-            "seeds": [],
+            "seeds": [{"seed": seed, "windows": []} for seed in result.seeds.get(name, ())],
         }
         for name in result.strategies
     ]
