@@ -19,6 +19,7 @@ from tradekit.engine.strategy import Targets
 from tradekit.errors import BrokerError, SessionError, StrategyError
 from tradekit.live.broker import BrokerUncertain
 from tradekit.live.follow import Follower, Model, Opening
+from tradekit.live.hours import Moment
 from tradekit.live.limits import Holdings, Watch
 from tradekit.live.links import Snapshot
 from tradekit.live.opening import describe, first_look, history, open_account
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tradekit.engine.strategy import AnyStrategy
-    from tradekit.live.hours import Moment
     from tradekit.live.journal import Event, Journal
     from tradekit.live.links import Links
     from tradekit.live.shadow import ModelFill, Placed
@@ -184,20 +184,21 @@ class Session:
         """After a restart, finish the bar that the journal ends with.
 
         First what became of every intent, then whether the account adds up, and only then a decision. A reason to halt
-        may be in the journal without the halt: it holds.
+        may be in the journal without the halt: it holds. What is too late to act on is not sent.
         """
-        kinds = {event.kind: event for event in events}
+        kinds, late = {event.kind: event for event in events}, self._is_late()
         if "reconciliation" not in kinds:
             self._reconcile(fills)
         else:
             self._halt_on(kinds["reconciliation"].body.get("differences", []))
             self._halt_if(self._limits.see(self._text, self._shadow.equity))
             if self._outbox:
-                refused = self._guard(self._outbox.resolve)
+                resolve = self._outbox.resolve
+                refused = self._guard(lambda: resolve(late=late))
                 self._halt_if(self._limits.refused(self._text, refused) if "intent" in kinds else None)
                 self._halt_on(self._guard(lambda: self._follower.check(self._text)))
         if "decision" not in kinds and not self._is_last:
-            self._decide()
+            self._decide(late=late)
 
     # ------------------------------------------------------------------------------------------------ each bar
 
@@ -212,8 +213,7 @@ class Session:
         self._see(bar)
         self._reconcile(self._settle())
         if not self._is_last:
-            late = self._links.ticker.is_late(moment, self._spec.limits.stale_seconds)
-            self._decide(received, late=late)
+            self._decide(received, late=self._is_late())
         self._tell(len(self._tape) - self._start, "bar done")
 
     def _fetch(self, moment: Moment) -> Bar:
@@ -245,6 +245,17 @@ class Session:
     def _is_last(self) -> bool:
         """Whether no bar follows in which an order could fill; a backtest decides nothing there either."""
         return len(self._tape) == self._start + self._bars
+
+    def _is_late(self) -> bool:
+        """Whether the newest bar closed too long ago to act on it."""
+        panel, first = self._tape.panel(), self._first_bar
+        moment = Moment(
+            bar=first + len(panel) - 1 - self._start,
+            last=first + self._bars - 1,
+            timestamp=panel.timestamps[-1],
+            close_time=panel.close_time[-1],
+        )
+        return self._links.ticker.is_late(moment, self._spec.limits.stale_seconds)
 
     def _settle(self) -> list[ModelFill]:
         """Take the shadow through the newest bar; there is nothing to settle in the first."""

@@ -7,8 +7,8 @@
                  |-> UNKNOWN -> WORKING | SENT (once more, under the same id)
                  `-> REJECTED
 
-PLANNED: its intent is durable. UNKNOWN: sent, and no answer could be read. What is final stays final: a later word
-that would change it is an error, not an update.
+PLANNED: its intent is durable. UNKNOWN: sent, and no answer could be read. REJECTED: refused, or given up unsent. What
+is final stays final: a later word that would change it is an error, not an update.
 """
 
 from __future__ import annotations
@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tradekit.live.journal import Event
+
+
+REFUSED, GIVEN_UP = "refused", "given up"
+NEVER_THERE = (REFUSED, GIVEN_UP)
+"""What a journal says of an order that the broker refused, or that was found too late to be sent."""
 
 
 class State(StrEnum):
@@ -120,8 +125,9 @@ def lives(events: Iterable[Event]) -> dict[str, OrderLife]:
         elif event.kind == "unknown":
             found[key] = found[key].moved(State.UNKNOWN)
         elif event.kind == "ack":
-            refused = body["status"] == "refused"
-            found[key] = found[key].moved(State.REJECTED if refused else state_of(body["status"], Decimal(0)))
+            status = body["status"]
+            state = State.REJECTED if status in NEVER_THERE else state_of(status, Decimal(0))
+            found[key] = found[key].moved(state)
         elif event.kind in ("event", "fill"):
             filled = Decimal(body["filled_shares"])
             found[key] = found[key].moved(state_of(body["status"], filled), filled)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tradekit.errors import BrokerError
 from tradekit.live.broker import BrokerUncertain, OrderRefused, Side, Ticket, quantise
+from tradekit.live.orders import GIVEN_UP, NEVER_THERE, REFUSED
 from tradekit.live.times import utc_text
 
 if TYPE_CHECKING:
@@ -116,8 +117,8 @@ class Outbox:
             self._unknown[intent.client_order_id] = (event.bar, intent)
         elif event.kind == "ack":
             _, intent = self._unknown.pop(body["client_order_id"])
-            if body["status"] == "refused":
-                return True
+            if body["status"] in NEVER_THERE:
+                return bool(body["status"] == REFUSED)
             self._follower.restore_order(intent, body["order_id"], body["submitted_at"])
         return False
 
@@ -141,16 +142,23 @@ class Outbox:
                 batch.add("sent", bar, {"client_order_id": intent.client_order_id})
         return self._send_all(bar, intents, (lambda: None) if whatever else self._check)
 
-    def resolve(self) -> int:
-        """Look up every intent without an ack; adopt what the broker has, send what it has not, return the refused."""
+    def resolve(self, *, late: bool = False) -> int:
+        """Look up every intent without an ack; adopt what the broker has, send what it has not, return the refused.
+
+        What the broker has not is given up when it is too ``late``: the next decision that is in time makes it good.
+        """
         refused = 0
         for bar, intent in list(self._unknown.values()):
             found = self._broker.find(intent.client_order_id)
-            if found is None:
-                refused += self.send(bar, [intent])
-            else:
+            if found is not None:
                 with self._journal.batch() as batch:
                     self._acknowledge(batch, bar, intent, found, adopted=True)
+            elif late:
+                body = {"client_order_id": intent.client_order_id, "status": GIVEN_UP, "message": "too late to act on"}
+                self._journal.append("ack", bar, body)
+                del self._unknown[intent.client_order_id]
+            else:
+                refused += self.send(bar, [intent])
         return refused
 
     def _send_all(self, bar: str, intents: list[Intent], check: Callable[[], None]) -> int:
@@ -183,7 +191,7 @@ class Outbox:
     ) -> None:
         body: dict[str, Any] = {"client_order_id": intent.client_order_id}
         if isinstance(answer, OrderRefused):
-            batch.add("ack", bar, {**body, "status": "refused", "code": answer.code, "message": str(answer)})
+            batch.add("ack", bar, {**body, "status": REFUSED, "code": answer.code, "message": str(answer)})
             del self._unknown[intent.client_order_id]
             return
         if not answer.fulfils(intent.ticket):

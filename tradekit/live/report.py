@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tradekit.errors import SessionError
 from tradekit.live.drift import drift
 from tradekit.live.journal import is_running, read_events
-from tradekit.live.orders import lives
+from tradekit.live.orders import NEVER_THERE, lives
 from tradekit.live.shortfall import shortfall
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def session_report(path: Path) -> dict[str, Any]:
         "bars": len(_seen(events)),
         "decisions": counts["decision"],
         "intents": counts["intent"],
-        "orders": sum(event.kind == "ack" and event.body["status"] != "refused" for event in events),
+        "orders": sum(event.kind == "ack" and event.body["status"] not in NEVER_THERE for event in events),
         "fills": sum(row["broker_quantity"] != 0.0 for row in rows),
         **{key: ended.get(key) for key in JUDGED},
         "cash_difference": money[-1].body.get("cash_difference") if money else None,
