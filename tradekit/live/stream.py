@@ -6,6 +6,7 @@ no number is taken from it: a hint brings the next look at the account forward, 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import queue
 import threading
@@ -17,7 +18,6 @@ from alpaca.trading.stream import TradingStream
 from tradekit.live.transport import demand_allowed
 
 if TYPE_CHECKING:
-    import asyncio
     from typing import Self
 
 PAPER_STREAM = "wss://paper-api.alpaca.markets/stream"
@@ -65,8 +65,15 @@ class Hints:
         while self._thread.is_alive() and time.monotonic() < deadline:
             loop: asyncio.AbstractEventLoop | None = vars(self._stream)["_loop"]
             if loop is not None and loop.is_running():
-                self._stream.stop()
+                asyncio.run_coroutine_threadsafe(self._hang_up(), loop)
             self._thread.join(0.05)
+
+    async def _hang_up(self) -> None:
+        """Ask the stream to end, and close its socket: it would otherwise wait seconds for one more message first."""
+        await self._stream.stop_ws()
+        socket = vars(self._stream)["_ws"]
+        if socket is not None:
+            await socket.close()
 
     async def _hear(self, message: Any) -> None:
         """Queue what happened and return at once: what a handler raises takes the rest of the batch with it."""
