@@ -267,6 +267,26 @@ def test_refused_data_streams_do_as_alpaca_py_does(code: str, again: bool) -> No
                 assert not listeners(server, "market_data")
 
 
+def test_a_refused_subscription_leaves_alpaca_py_connected_and_deaf() -> None:
+    """405 is logged, neither raised nor tried again: no bar comes, and nothing says so to the caller."""
+    heard: list[Bar] = []
+    with opened(Fault("405", times=100)) as server:
+        client: Any = StockDataStream(*KEYS, url_override=socket_of(server, "/v2/iex"))
+
+        async def note(bar: Bar) -> None:
+            heard.append(bar)
+
+        client.subscribe_bars(note, "S0")
+        with running(client):
+            wait_for(lambda: server.exchange.faults.struck == {0: 1})
+            advance(server)
+            time.sleep(0.3)
+            assert client._running
+            assert server.exchange.faults.struck == {0: 1}
+            assert not server.exchange.hub.subscribed
+    assert not heard
+
+
 # ------------------------------------------------------------------------------------------------- the plain protocol
 
 

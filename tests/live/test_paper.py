@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.live.deaths import Boundary
 from tests.live.toys import Drift
-from tests.live.trial import IMPATIENT
+from tests.live.trial import IMPATIENT, PAPER, demand_accounts, go_on_without_it, killed, run
 from tradekit.errors import ConfigError, SessionError
 from tradekit.live.alpaca import AlpacaBroker
 from tradekit.live.broker import Ticket
@@ -20,7 +21,7 @@ from tradekit.live.exchange.faults import Fault, Faults
 from tradekit.live.exchange.pace import Pace
 from tradekit.live.journal import read_events
 from tradekit.live.limits import Limits
-from tradekit.live.session import paper_contract, start
+from tradekit.live.session import KEYS, paper_contract, start
 from tradekit.live.spec import ExchangeSpec, SessionSpec
 from tradekit.market.sources import load_panel
 
@@ -123,6 +124,34 @@ def test_after_a_long_absence_old_bars_are_decided_and_not_sent(bars: Panel, tmp
     assert not {event.bar for event in intents} & set(late)
     # What was not sent is made good with the first decision that is in time.
     assert any(event.body["catch_up"] for event in intents if event.bar > late[-1])
+
+
+@pytest.mark.parametrize(("kind", "nth"), [("intent", 3), ("reconciliation", 4)])
+def test_what_a_restart_finds_too_late_is_not_sent(
+    kind: str, nth: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in KEYS:
+        monkeypatch.setenv(name, "local")
+    died_at: list[str] = []
+
+    def prepare(session: SessionSpec, desk: Path) -> None:
+        killed(Boundary(kind, nth, "after"), session, desk)
+        died_at.append(read_events(desk / "paper" / "journals" / "local.sqlite")[-1].bar)
+        go_on_without_it(session, bars=3)
+
+    strict = Limits(stale_seconds=3600.0, clock_seconds=1e9)
+    outcome = run([], tmp_path, prepare=prepare, **{**PAPER, "limits": strict})
+    demand_accounts(outcome)
+    there = [event for event in outcome.events if event.bar == died_at[0]]
+    (decision,) = [event.body for event in there if event.kind == "decision"]
+    assert decision["orders"]
+    assert decision["late"] == (kind == "reconciliation")
+    acks = [event.body["status"] for event in there if event.kind == "ack"]
+    assert acks == ["given up"] * (len(decision["orders"]) if kind == "intent" else 0)
+    assert not [key for key in outcome.sent if died_at[0].replace("-", "") in key]
+    assert outcome.report["orders"] == len(outcome.sent)
+    # It is made good with the first decision that is in time.
+    assert any(event.body["catch_up"] for event in outcome.events if event.kind == "intent")
 
 
 def test_what_a_paper_session_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
