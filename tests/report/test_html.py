@@ -95,6 +95,9 @@ def test_sections_of_a_stress_test(stressed_folder: Path) -> None:
         # Four scenarios ran, of three strategies each.
         assert len(page.having("scenario", metric=metric)) == 12
     assert "every strategy in dot-com: the data covers" in page.one("skipped").text
+    (told,) = [one.text for one in page.elements if one.name == "details"]
+    for scenario in json.loads((stressed_folder / "summary.json").read_text())["scenarios"]:
+        assert scenario["description"] in told
 
 
 def test_actions_carry_both_shares(walked_folder: Path) -> None:

@@ -168,6 +168,10 @@ def test_the_shortfall_part_by_part() -> None:
     ("changes", "words"),
     [
         ({}, "fills cost what the model says, +0.500 bp beside it, band -0.250 to +1.250 bp"),
+        (
+            {"mean_bps": -1e-9, "low_bps": -1e-8, "high_bps": 1e-8},
+            "fills cost what the model says, +0.000 bp beside it, band +0.000 to +0.000 bp",
+        ),
         ({"alarm": "2024-03-05", "low_bps": 0.1}, "ALARM since 2024-03-05: fills cost +0.500 bp beside the model"),
         ({"bars": 3, "mean_bps": None, "low_bps": None, "high_bps": None}, "3 bars with fills, too few to tell"),
     ],

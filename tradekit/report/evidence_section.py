@@ -56,7 +56,8 @@ def evidence(summary: Summary, styles: dict[str, str]) -> Markup | None:
         tag("h3", "Estimates with bounds of 95 %"),
         with_all(summary, "evidence", table(head, body, class_="cards", id_="evidence")),
         *_pairs(summary, styles),
-        lead="Bounds come from stationary bootstrap resamples of the bars, all strategies together. Probabilities are "
+        lead="Bounds come from stationary bootstrap resamples of the bars, all strategies together; verdict and table "
+        "above take theirs from a formula (docs/metrics.md), so these are a second opinion. Probabilities are "
         "those that the true Sharpe ratio is above zero, above the best of as many trials without skill, and above "
         "that of holding.",
         id_="belief",

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 SESSIONS = 63
 """Of the window that moves: a quarter of a year."""
 SHOWN = 4
+PALE = 0.01
+"""A month of this size has the full colour at least, so that basis points are not painted as a crash is."""
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -34,9 +36,8 @@ def monthly(summary: dict[str, Any], record: Record) -> Markup | None:
     if not months or len(next(iter(months.values()))) < 2:
         return None
     panes = [(name, _calendar(name, found)) for name, found in months.items()]
-    return section(
-        "Month by month", choice("months", panes), lead="Return of each calendar month, and of the year.", id_="months"
-    )
+    lead = "Return of each calendar month in per cent, and of the year."
+    return section("Month by month", choice("months", panes), lead=lead, id_="months")
 
 
 def months_of(track: Track) -> dict[np.datetime64, float]:
@@ -49,7 +50,7 @@ def months_of(track: Track) -> dict[np.datetime64, float]:
 
 
 def _calendar(name: str, months: dict[np.datetime64, float]) -> Markup:
-    most = robust_most(months.values())
+    most = max(robust_most(months.values()), PALE)
     years = sorted({str(month)[:4] for month in months})
     body = []
     for year in years:

@@ -22,6 +22,11 @@ from tradekit.report.markup import Markup, section, table, tag
 from tradekit.report.text import skipped_lines
 from tradekit.report.words import DASH, dollars, number
 
+KINDS = (
+    "The verdict is about the best policy, or where there is none about the best custom strategy, which is one without "
+    "a kind. Heuristic, supervised and null (random actions) are what it is held to; the ceiling is perfect foresight."
+)
+
 
 def further(summary: Summary) -> Markup | None:
     """Return the remaining measures, one row each."""
@@ -122,4 +127,5 @@ def _cut(summary: Summary) -> dict[str, str]:
 
 def definitions() -> Markup:
     """Return what every column means."""
-    return section("Definitions", facts_list({column.heading: column.meaning for column in (*MAIN, *FURTHER)}))
+    meanings = {column.heading: column.meaning for column in (*MAIN, *FURTHER)}
+    return section("Definitions", facts_list({"Kind": KINDS, **meanings}))

@@ -209,7 +209,7 @@ def _action(name: str, told: dict[str, Any], most: float) -> list[Markup]:
     return [
         tag("span", name),
         tag("span", *bars, class_="pair"),
-        tag("span", typeset(f"{percent(chosen)} \u2192 {percent(executed)}"), class_="value", **data),
+        tag("span", typeset(f"{percent(chosen, 2)} \u2192 {percent(executed, 2)}"), class_="value", **data),
     ]
 
 

@@ -106,7 +106,7 @@ def _tiles(report: Report) -> Markup:
     off = DASH if gap is None else f"{gap:.1e}" if gap else "equal"
     tiles = [
         ("Decision parity", "decision_parity", percent(parity, 2), f"of {report['decisions']:,} decisions"),
-        ("Equity against the backtest", "equity_difference", off, "largest, relative"),
+        ("Equity against the backtest", "equity_difference", off, "largest relative difference"),
         ("Orders and fills", "fills", f"{report['orders']:,} / {report['fills']:,}", _trouble(report)),
         ("Cash against the broker", "cash_difference", cents(report["cash_difference"]), "broker less model"),
         ("Cost of the fills", "fill_cost", cents(report["fill_cost"]), f"model {cents(report['model_cost'])}"),

@@ -87,11 +87,12 @@ def drift_line(drift: Report) -> str:
     """
     if drift["mean_bps"] is None:
         return f"{drift['bars']} bars with fills, too few to tell whether they cost what the model says"
-    band = f"{drift['low_bps']:+.3f} to {drift['high_bps']:+.3f} bp"
+    mean, low, high = (f"{drift[key]:+z.3f}" for key in ("mean_bps", "low_bps", "high_bps"))
+    band = f"{low} to {high} bp"
     if drift["alarm"] is None:
-        return f"fills cost what the model says, {drift['mean_bps']:+.3f} bp beside it, band {band}"
+        return f"fills cost what the model says, {mean} bp beside it, band {band}"
     return (
-        f"ALARM since {drift['alarm']}: fills cost {drift['mean_bps']:+.3f} bp beside the model, band {band}; "
+        f"ALARM since {drift['alarm']}: fills cost {mean} bp beside the model, band {band}; "
         "tradekit paper calibrate fits the model to them"
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tradekit.report.cells import heat, named, on_call, rest_of, robust_most, share_of, th, with_all
+from tradekit.report.cells import facts_list, heat, named, on_call, rest_of, robust_most, share_of, th, with_all
 from tradekit.report.columns import STRESS
 from tradekit.report.figures import bar, choice
 from tradekit.report.markup import Markup, join, section, table, tag, typeset
@@ -24,6 +24,11 @@ def heat_map(summary: Summary, styles: dict[str, str]) -> Markup:
     return section(
         "Under stress",
         with_all(summary, "stress", choice("stress", panes)),
+        tag(
+            "details",
+            tag("summary", "What each scenario does"),
+            facts_list({one["name"]: _meaning(one) for one in summary["scenarios"]}),
+        ),
         lead="Blue gains, orange loses. Under a Sharpe ratio stands its interval of 95 %. Of a scenario with several "
         "drawn worlds the one with the median result is shown, and under it the range of 95 % of them. Replays "
         "fit each strategy on the bars before them and score it through the crisis; the others keep what was learnt.",
@@ -48,7 +53,7 @@ def _grid(summary: Summary, styles: dict[str, str], column: Column) -> Markup:
 
 
 def _cell(cell: dict[str, Any], column: Column, most: float, rest: bool) -> Markup:
-    """Return a cell; its row says the scenario and its table the metric."""
+    """Return a cell; its column says the strategy, its row the scenario and its table the metric."""
     metrics = cell["metrics"]
     if metrics is None:
         return tag("td", "skipped", class_=on_call("none", rest), title=cell["skipped"])
@@ -56,7 +61,7 @@ def _cell(cell: dict[str, Any], column: Column, most: float, rest: bool) -> Mark
     share = share_of(value, most) * (-1.0 if column.metric == "max_drawdown" else 1.0)
     below = _range(cell, column)
     shown = join(typeset(column.show(metrics)), below and join(" ", tag("small", typeset(below))))
-    return heat(value, share, shown, rest=rest, strategy=cell["strategy"])
+    return heat(value, share, shown, rest=rest)
 
 
 def _range(cell: dict[str, Any], column: Column) -> str | None:
@@ -72,9 +77,9 @@ def _range(cell: dict[str, Any], column: Column) -> str | None:
 
 
 def _meaning(scenario: dict[str, Any]) -> str:
-    if scenario["kind"] == "replay":
-        return f"{scenario['start']} to {scenario['end']}"
-    return str(scenario["description"])
+    """Return what a scenario does, and the dates of one that replays a crisis."""
+    meaning = str(scenario["description"])
+    return f"{meaning}, {scenario['start']} to {scenario['end']}" if scenario["kind"] == "replay" else meaning
 
 
 def break_even(summary: Summary, styles: dict[str, str]) -> Markup | None:

@@ -31,8 +31,8 @@ def validation(curves: Curves) -> Markup | None:
         sharpe,
         tag("h3", "Return and exposure on the same bars"),
         curves.figure("validation", lines, percent=True, digits=1, base=0.0, low=True),
-        lead="Annual, after costs, on bars that training does not learn from. The best one is exported; being the best "
-        "of several looks at the same bars, it flatters.",
+        lead="Annual, after costs, on bars that training does not learn from, against environment steps as all curves "
+        "below. The best one is exported; being the best of several looks at the same bars, it flatters.",
         id_="validation",
     )
 
