@@ -241,3 +241,20 @@ def test_the_same_network_gives_the_same_bytes_however_often_it_is_traced() -> N
     assert first == second
     actions, _ = ask(from_torchscript(first), np.ones((1, 5)), np.ones((1, 7), np.bool_))
     assert actions.shape == (1,)
+
+
+def test_a_decision_takes_one_thread_however_many_there_are(bundle: Bundle) -> None:
+    seen: list[int] = []
+
+    def network(observation: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        seen.append(torch.get_num_threads())
+        answer: tuple[torch.Tensor, torch.Tensor] = torch.zeros(len(mask), dtype=torch.int64), mask.double()
+        return answer
+
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        ask(network, *observations(bundle, 3))
+        assert (seen, torch.get_num_threads()) == ([1], 2)
+    finally:
+        torch.set_num_threads(before)

@@ -1,4 +1,4 @@
-"""Cached machine code must not outlive any of the files it was made from."""
+"""Cached machine code must not outlive the files it was made from, and threads of kernels are nobody else's."""
 
 from __future__ import annotations
 
@@ -45,3 +45,21 @@ def floored(folder: Path) -> float:
     code = FLOOR.format(folder=str(folder))
     answer = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=folder)
     return float(answer.stdout)
+
+
+THREADS = """
+import os, numpy as np, torch
+from tests.panels import Table, random_panel
+from tradekit import simulate
+simulate(Table(0.1), random_panel(30, 2))
+import numba
+print(torch.get_num_threads(), numba.get_num_threads())
+"""
+
+
+def test_the_threads_of_kernels_are_not_torchs(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They share OpenMP, which keeps one number of threads for whoever calls."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "2")
+    answer = subprocess.run([sys.executable, "-c", THREADS], check=True, capture_output=True, text=True, cwd=repository)
+    assert answer.stdout.split() == ["1", "2"]

@@ -102,9 +102,19 @@ def refrozen(weights: Mapping[str, NDArray[Any]], normalisation: Normalisation) 
 
 
 def ask(network: Network, observation: Floats, mask: Bools) -> tuple[NDArray[np.int64], Floats]:
-    """Return actions (B,) int64 and probabilities (B, 7) of numpy observations and masks."""
-    with torch.inference_mode():
-        action, probabilities = network(torch.from_numpy(observation), torch.from_numpy(mask))
+    """Return actions (B,) int64 and probabilities (B, 7) of numpy observations and masks.
+
+    On one thread: where cores are busy, several wait for each other longer than the whole decision takes.
+    """
+    threads = torch.get_num_threads()
+    if threads != 1:
+        torch.set_num_threads(1)
+    try:
+        with torch.inference_mode():
+            action, probabilities = network(torch.from_numpy(observation), torch.from_numpy(mask))
+    finally:
+        if threads != 1:
+            torch.set_num_threads(threads)
     return action.numpy(), probabilities.numpy()
 
 

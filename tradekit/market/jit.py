@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from functools import cache
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numba
@@ -36,6 +37,20 @@ def inlined(function: F) -> F:
 def compiled_run(function: F) -> F:
     """Compile a driver of kernels, which may allocate, and run portfolios in parallel (prange)."""
     return _compile(function, parallel=True, nogil=True)
+
+
+@cache
+def start_threads() -> None:
+    """Start the threads of ``compiled_run``, once a process and before the first such kernel is called.
+
+    numba tells OpenMP how many they are, and OpenMP keeps that as the number of threads of whoever calls. torch and
+    scikit-learn share the library: from then on a network would be split over as many, though its user or
+    ``OMP_NUM_THREADS`` allowed one, and a decision for a few rows take ten times as long. So a thread that has nothing
+    else to do says it.
+    """
+    starter = Thread(target=numba.get_num_threads)
+    starter.start()
+    starter.join()
 
 
 def _compile(function: F, **options: bool) -> F:

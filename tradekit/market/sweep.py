@@ -13,7 +13,7 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
-from tradekit.market.jit import compiled_run, inlined
+from tradekit.market.jit import compiled_run, inlined, start_threads
 from tradekit.market.kernel import (
     FILL_COLUMNS,
     ORDER_COLUMNS,
@@ -204,6 +204,7 @@ def run_weights(
     numbers, integers = orders.view(np.float64).reshape(fields), orders.view(np.int64).reshape(fields)
     out = Output(np.empty(shape), np.empty(shape), numbers, integers)
     fills, counts = np.zeros((batch, min(1, room), book.shares.shape[1], FILL_COLUMNS)), np.zeros(batch, np.int64)
+    start_threads()
     _run_all(market, rules, costs, book, _plan(market, weights, start, stop, rules.latency), fills, out, counts)
     return out.equity, out.cash, counts
 
