@@ -28,18 +28,35 @@ class Page(HTMLParser):
         self.elements: list[Element] = []
         self.faults: list[str] = []
         self._open: list[Element] = []
+        self._strategies: dict[int, str] = {}  # by column of the table that is open, those that its head names
+        self._column = 0
         self.feed(source)
         self.faults += [f"{one.name} was never closed" for one in self._open]
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         one = Element(tag, {key: value or "" for key, value in attrs}, parents=tuple(e.name for e in self._open))
+        self._count(one)
         if tag == "td" and {"data-strategy", "data-month"} & one.attributes.keys():
-            # The row of a heat map says the scenario, its table the metric, that of months whose they are.
+            # The column of a heat map says the strategy, its row the scenario, its table the metric or whose months.
             for around in self._open:
                 one.attributes = {k: around.attributes[k] for k in SHARED if k in around.attributes} | one.attributes
         self.elements.append(one)
         if tag not in VOID:
             self._open.append(one)
+
+    def _count(self, one: Element) -> None:
+        """Give a number the strategy that the head of its column names."""
+        if one.name == "table":
+            self._strategies = {}
+        if one.name == "tr":
+            self._column = 0
+        if one.name not in ("td", "th"):
+            return
+        self._column += 1
+        if one.name == "th" and "data-strategy" in one.attributes:
+            self._strategies[self._column] = one.attributes["data-strategy"]
+        elif "data-value" in one.attributes and self._column in self._strategies:
+            one.attributes.setdefault("data-strategy", self._strategies[self._column])
 
     def handle_endtag(self, tag: str) -> None:
         if tag in VOID:

@@ -102,9 +102,8 @@ def wrap(content: object) -> str:
 def named(name: str, summary: Summary, rest: frozenset[str] = frozenset()) -> Markup:
     """Return the heading of a strategy's column."""
     breaking = Markup("_<wbr>").join(escape(part) for part in name.split("_"))
-    return th(
-        Markup(breaking), class_=on_call("policy" if name == summary["verdict"]["candidate"] else None, name in rest)
-    )
+    class_ = on_call("policy" if name == summary["verdict"]["candidate"] else None, name in rest)
+    return th(Markup(breaking), class_=class_, data_strategy=name)
 
 
 def settings_text(settings: dict[str, Any]) -> str:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Summary = dict[str, Any]
 LOG_FROM = 3.0  # highest over lowest equity from which the logarithmic scale is shown first
+SHOWN_DIGITS = 3  # of growth under the pointer, and of a drawdown, which is shown in per cent
 
 
 class Curves:
@@ -120,13 +121,13 @@ def curve_data(curves: Curves) -> str:
 
     def lines(of: list[Line]) -> list[dict[str, Any]]:
         return [
-            {"name": one.name, "style": one.style, "values": one.values.round(4).tolist()}
+            {"name": one.name, "style": one.style, "values": (one.values.round(SHOWN_DIGITS) + 0.0).tolist()}
             | ({"rest": True} if one.name in curves.rest else {})
             for one in of
         ]
 
     sets = {
-        "growth": {"times": curves.labels, "digits": 3, "percent": False, "lines": lines(curves.growth)},
-        "falls": {"times": curves.labels, "digits": 1, "percent": True, "lines": lines(curves.falls)},
+        "growth": {"times": curves.labels, "digits": SHOWN_DIGITS, "percent": False, "lines": lines(curves.growth)},
+        "falls": {"times": curves.labels, "digits": SHOWN_DIGITS - 2, "percent": True, "lines": lines(curves.falls)},
     }
     return json.dumps(plain(sets), separators=(",", ":"), sort_keys=True)
