@@ -21,10 +21,11 @@ from rich.table import Table
 
 from bench.engine import random_walks
 from tradekit import CostModel, simulate
-from tradekit.engine.lockstep import lockstep
+from tradekit.engine.lockstep import Job, Stretch, lockstep, run_lockstep
 from tradekit.learn.agent import SymbolAgent
 from tradekit.learn.network import one_thread
 from tradekit.learn.policy import PolicyStrategy
+from tradekit.market.execution import ExecutionModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from tradekit.market.panel import Bools, Floats, Panel
 
 SYMBOLS, BARS, SCENARIOS, REPEATS, ALONE, WINDOWS = 20, 8000, 10, 5, 4, 8
+WORLDS, WORLD_BARS = 20, 504
 COSTS = [CostModel().scaled(1 + number / 4) for number in range(SCENARIOS)]
 
 
@@ -145,20 +147,36 @@ def by_window(network: Timed, panel: Panel) -> Table:
             simulate(network.agent, panel, COSTS[0], start=start, stop=stop, records=False) for start, stop in windows
         ],
     }
+    return beside(network, ways, f"{WINDOWS} windows of {length} bars x {SYMBOLS} symbols", SYMBOLS * WINDOWS, length)
+
+
+def by_world(network: Timed) -> tuple[Table, str]:
+    """Time worlds, panels of their own, in one lockstep and one after the other, as a stress test draws them."""
+    panels = [random_walks(WORLD_BARS, SYMBOLS, seed) for seed in range(WORLDS)]
+    stretches = [Stretch(panel, 0, WORLD_BARS) for panel in panels]
+    job = Job(stretches, [0], COSTS[:1], ExecutionModel(), 100_000.0, records=False, progress=None)
+    ways: dict[str, Callable[[], object]] = {
+        "worlds together": lambda: run_lockstep(network.agent, job),
+        "one world after the other": lambda: [
+            simulate(network.agent, panel, COSTS[0], records=False) for panel in panels
+        ],
+    }
+    title = f"{WORLDS} worlds of {WORLD_BARS} bars x {SYMBOLS} symbols"
+    table = beside(network, ways, title, SYMBOLS * WORLDS, WORLD_BARS)
+    together = run_lockstep(network.agent, job)
+    single = [simulate(network.agent, panel, COSTS[0], records=False) for panel in panels]
+    same = sum(bool((one.equity == other.equity).all()) for one, other in zip(together, single, strict=True))
+    return table, f"{same} of {WORLDS} worlds have the same equity to the last bit"
+
+
+def beside(network: Timed, ways: dict[str, Callable[[], object]], title: str, portfolios: int, bars: int) -> Table:
+    """Time several ways of doing the same in turn."""
     costs: dict[str, list[Cost]] = {name: [] for name in ways}
     for name, work in [item for _ in range(REPEATS + 1) for item in ways.items()]:
         costs[name].append(timed(network, work))
-    table = Table(
-        "",
-        "calls",
-        "s",
-        "of it network",
-        "us a call",
-        "decisions / s",
-        title=f"{WINDOWS} windows of {length} bars x {SYMBOLS} symbols",
-    )
+    table = Table("", "calls", "s", "of it network", "us a call", "decisions / s", title=title)
     for name, several in costs.items():
-        row(table, name, median(several[1:]), 1, SYMBOLS * WINDOWS, length)
+        row(table, name, median(several[1:]), 1, portfolios, bars)
     return table
 
 
@@ -174,6 +192,8 @@ def main() -> None:
         console.print(table)
         console.print(ends)
         console.print(by_window(network, panel))
+        for told in by_world(network):
+            console.print(told)
 
 
 if __name__ == "__main__":

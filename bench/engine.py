@@ -50,9 +50,9 @@ class Given:
         return self.table
 
 
-def random_walks(bars: int, symbols: int) -> Panel:
+def random_walks(bars: int, symbols: int, seed: int = 0) -> Panel:
     """Return daily bars of lognormal prices."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     closes = 100 * np.exp(np.cumsum(rng.normal(0.0003, 0.01, (bars, symbols)), axis=0))
     opens = closes * np.exp(rng.normal(0, 0.003, (bars, symbols)))
     timestamps = np.datetime64("2010-01-01", "ns") + np.arange(bars) * np.timedelta64(1, "D")
