@@ -149,7 +149,7 @@ def fills(excess_bps: float, bars: int, commission: float | None = 0.1) -> list[
 
 def test_too_few_bars_say_nothing() -> None:
     said = drift(fills(50.0, LEAST_BARS - 1))
-    assert (said["bars"], said["alarm"], said["mean_bps"]) == (LEAST_BARS - 1, None, None)
+    assert (said["bars"], said["alarm"], said["mean_bps"], said["course"]) == (LEAST_BARS - 1, None, None, None)
 
 
 @pytest.mark.parametrize("commission", [0.1, None])  # a broker that reports none is not cheaper than the model for it
@@ -160,6 +160,10 @@ def test_an_alarm_names_the_first_bar_outside(commission: float | None) -> None:
     said = drift(fills(3.0, 40, commission))
     assert said["mean_bps"] == pytest.approx(3.0)
     assert said["alarm"] == str(LEAST_BARS - 1)
+    course = said["course"]
+    assert course["bars"] == [str(k) for k in range(LEAST_BARS - 1, 40)]
+    assert course["mean_bps"] == pytest.approx([3.0] * len(course["bars"]))
+    assert [course[key][-1] for key in ("low_bps", "high_bps")] == [said["low_bps"], said["high_bps"]]
     partial = [{**one, "broker_quantity": 5.0} for one in fills(3.0, 40)]
     assert drift(partial)["bars"] == 0
 

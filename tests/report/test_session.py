@@ -42,6 +42,7 @@ def drift(**changes: Any) -> dict[str, Any]:
         "mean_bps": 0.5,
         "low_bps": -0.25,
         "high_bps": 1.25,
+        "course": None,
     } | changes
 
 
@@ -181,6 +182,30 @@ def test_drift_of_the_costs(changes: dict[str, Any], words: str) -> None:
     page = Page(session_html(shadow(drift=drift(**changes))))
     assert page.faults == []
     assert words in page.one("drift").text.replace("\u2212", "-").replace("\u00a0", " ")
+
+
+def test_the_band_of_the_drift_is_drawn() -> None:
+    course = {
+        "bars": ["2024-03-04", "2024-03-05", "2024-03-06"],
+        "mean_bps": [1.0, 2.0, 2.5],
+        "low_bps": [-1.0, 0.25, 1.0],
+        "high_bps": [3.0, 3.75, 4.0],
+    }
+    page = Page(session_html(shadow(drift=drift(alarm="2024-03-05", course=course))))
+    assert page.faults == []
+    drawn = json.loads(page.one("data").text)["drift"]
+    assert drawn["times"] == course["bars"]
+    assert {line["name"]: line["values"] for line in drawn["lines"]} == {
+        "mean": course["mean_bps"],
+        "lower end": course["low_bps"],
+        "upper end": course["high_bps"],
+    }
+    (figure,) = [one for one in page.having("set") if one.attributes["data-set"] == "drift"]
+    assert "the alarm is marked" in figure.text
+    (mark,) = [one for one in page.elements if one.attributes.get("class") == "refit"]
+    assert mark.attributes["d"].startswith("M500.0 ")  # the second of three bars
+    calm = Page(session_html(shadow(drift=drift(course=course))))
+    assert not [one for one in calm.elements if one.attributes.get("class") == "refit"]
 
 
 def test_a_session_that_still_runs() -> None:

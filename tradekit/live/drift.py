@@ -55,7 +55,8 @@ def drift(rows: Sequence[dict[str, Any]], level: float = LEVEL) -> dict[str, Any
 
     Orders count that the broker filled as the model did, share for share; commissions count where the broker reports
     any. ``alarm`` is the first bar in which zero lay outside the band, None while there is none; ``mean_bps``,
-    ``low_bps`` and ``high_bps`` are those of the newest bar, None under LEAST_BARS bars.
+    ``low_bps`` and ``high_bps`` are those of the newest bar, and ``course`` has lists of them and of their ``bars``
+    from the LEAST_BARS-th on; None before it.
     """
     bars: dict[str, list[tuple[float, float]]] = {}
     for row in rows:
@@ -63,13 +64,15 @@ def drift(rows: Sequence[dict[str, Any]], level: float = LEVEL) -> dict[str, Any
             bars.setdefault(row["filled"], []).append(_excess(row))
     said: dict[str, Any] = {"level": level, "bars": len(bars), "least_bars": LEAST_BARS, "alarm": None}
     if len(bars) < LEAST_BARS:
-        return said | dict.fromkeys(("mean_bps", "low_bps", "high_bps"))
+        return said | dict.fromkeys(("mean_bps", "low_bps", "high_bps", "course"))
     sums = np.array([np.sum(fills, axis=0) for fills in bars.values()])
     mean, width = band(1e4 * sums[:, 0] / sums[:, 1], level)
-    outside = np.flatnonzero((np.abs(mean) > width) & (np.arange(len(mean)) >= LEAST_BARS - 1))
-    last, half = float(mean[-1]), float(width[-1])
-    alarm = list(bars)[outside[0]] if len(outside) else None
-    return said | {"alarm": alarm, "mean_bps": last, "low_bps": last - half, "high_bps": last + half}
+    told = slice(LEAST_BARS - 1, None)
+    moments, mean, low, high = list(bars)[told], mean[told], (mean - width)[told], (mean + width)[told]
+    outside = np.flatnonzero((low > 0.0) | (high < 0.0))
+    said["alarm"] = moments[outside[0]] if len(outside) else None
+    course = {"mean_bps": mean.tolist(), "low_bps": low.tolist(), "high_bps": high.tolist()}
+    return said | {name: values[-1] for name, values in course.items()} | {"course": {"bars": moments, **course}}
 
 
 def _excess(row: dict[str, Any]) -> tuple[float, float]:

@@ -11,7 +11,14 @@ from tradekit.report.axes import time_ticks
 from tradekit.report.cells import number_cell, th
 from tradekit.report.figures import Line, legend, line_plot, thin, value_range
 from tradekit.report.markup import Markup, join, page, section, table, tag, typeset
-from tradekit.report.session_costs import cents, costs_section, drift_section, shortfall_section
+from tradekit.report.session_costs import (
+    cents,
+    costs_section,
+    drift_lines,
+    drift_section,
+    moments,
+    shortfall_section,
+)
 from tradekit.report.summary import plain
 from tradekit.report.words import DASH, number, percent, stamp
 
@@ -32,7 +39,7 @@ def session_html(report: Report) -> str:
             session runs; ``cash_difference``, ``model_cost``, ``fill_cost`` in dollars; ``timestamps``, ``equity`` and
             ``broker_equity`` per bar; ``per_order`` rows with the model's price and cost beside the broker's;
             ``shortfall`` with its parts in dollars, None without a broker; ``drift`` with the mean difference of a
-            bar's fills from the model, its band, and the bar of the ``alarm``.
+            bar's fills from the model, its band, the ``course`` of both, and the bar of the ``alarm``.
     """
     lines = _lines(report)
     body = join(
@@ -144,7 +151,7 @@ def _lines(report: Report) -> list[Line]:
 
 
 def _equity(report: Report, lines: list[Line]) -> Markup:
-    ticks = time_ticks(_times(report))
+    ticks = time_ticks(moments(report["timestamps"]))
     plot = line_plot(lines, value_range(lines), ticks, ends=False)
     figure = tag(
         "div", plot, legend(lines, always=True), tag("div", class_="tip"), class_="figure plain", data_set="equity"
@@ -218,17 +225,19 @@ def _status(row: Report) -> str:
 
 def _data(report: Report, lines: list[Line]) -> str:
     """Return the values that the pointer shows, as JSON."""
-    if not lines:
-        return "{}"
-    times = _times(report)
-    labels = [stamp(times[row], report["frequency"]) for row in thin(len(times))]
-    drawn = [{"name": one.name, "style": one.style, "values": one.values.round(2).tolist()} for one in lines]
-    sets = {"equity": {"times": labels, "digits": 2, "percent": False, "lines": drawn}}
+    sets = {}
+    if lines:
+        sets["equity"] = _set(lines, report["timestamps"], report["frequency"], 2)
+    if drawn := drift_lines(report["drift"]):
+        sets["drift"] = _set(drawn, report["drift"]["course"]["bars"], report["frequency"], 3)
     return json.dumps(plain(sets), separators=(",", ":"), sort_keys=True)
 
 
-def _times(report: Report) -> Any:
-    return np.array([str(moment).removesuffix("Z").removesuffix("+00:00") for moment in report["timestamps"]], "M8[ns]")
+def _set(lines: list[Line], bars: Sequence[str], frequency: str, digits: int) -> Report:
+    times = moments(bars)
+    labels = [stamp(times[row], frequency) for row in thin(len(times))]
+    drawn = [{"name": one.name, "style": one.style, "values": one.values.round(digits).tolist()} for one in lines]
+    return {"times": labels, "digits": digits, "percent": False, "lines": drawn}
 
 
 def _floats(values: Sequence[float | None]) -> Any:

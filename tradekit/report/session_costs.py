@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from tradekit.market.costs import TERMS
+from tradekit.report.axes import time_ticks
 from tradekit.report.cells import facts_list, number_cell, th
+from tradekit.report.figures import Line, legend, line_plot, thin, value_range
 from tradekit.report.markup import Markup, section, table, tag
 from tradekit.report.words import DASH, dollars, number, percent
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tradekit.market.panel import Times
+
 Report = dict[str, Any]
+LEAST_DRAWN = 2
 COUNTS = ("bars", "decisions", "intents", "orders", "fills")
 PARTS = {
     **{term: f"{term.capitalize()}, by the model" for term in TERMS},
@@ -71,12 +81,41 @@ def drift_section(report: Report) -> Markup:
         f"Cost of the fills less the model's, bar by bar. The band holds the true mean at all times together with a "
         f"probability of {percent(drift['level'], 0)} (Waudby-Smith et al. 2024): zero outside it is an alarm."
     )
+    lines = drift_lines(drift)
     facts = {
         "Mean difference": _bps(drift["mean_bps"]),
         "Band": DASH if drift["mean_bps"] is None else f"{_bps(drift['low_bps'])} to {_bps(drift['high_bps'])}",
         "Bars with fills": f"{drift['bars']:,}",
     }
-    return section("Drift of the costs", tag("p", drift_line(drift)), facts_list(facts), lead=lead, id_="drift")
+    figure = _drift_figure(drift, lines) if lines else None
+    return section("Drift of the costs", tag("p", drift_line(drift)), figure, facts_list(facts), lead=lead, id_="drift")
+
+
+def drift_lines(drift: Report) -> list[Line]:
+    """Return the mean difference after each bar and both ends of its band; none when there is nothing to draw."""
+    course = drift["course"]
+    if course is None or len(course["bars"]) < LEAST_DRAWN:
+        return []
+    rows, named = thin(len(course["bars"])), {"low_bps": "lower end", "high_bps": "upper end", "mean_bps": "mean"}
+    return [
+        Line(name, "policy" if key == "mean_bps" else "benchmark", np.array(course[key])[rows])
+        for key, name in named.items()
+    ]
+
+
+def _drift_figure(drift: Report, lines: list[Line]) -> Markup:
+    bars = drift["course"]["bars"]
+    scale = value_range([*lines, Line("", "", np.zeros(1))])
+    alarm = [] if drift["alarm"] is None else [bars.index(drift["alarm"]) / (len(bars) - 1)]
+    plot = line_plot(lines, scale, time_ticks(moments(bars)), base=0.0, marks=alarm, low=True, ends=False)
+    said = tag("p", "Basis points; the alarm is marked." if alarm else "Basis points.", class_="note")
+    names = legend(lines, always=True)
+    return tag("div", plot, names, said, tag("div", class_="tip"), class_="figure plain", data_set="drift")
+
+
+def moments(stamps: Sequence[str]) -> Times:
+    """Return (T,) datetime64[ns] of bars as a report names them."""
+    return np.array([stamp.removesuffix("Z").removesuffix("+00:00") for stamp in stamps], "M8[ns]")
 
 
 def drift_line(drift: Report) -> str:
