@@ -81,6 +81,15 @@ def test_two_workers_write_the_summary_of_one(tradekit: Callable[..., Answer], d
     assert all(cell["draws"]["worlds"] == 3 for cell in drawn)
 
 
+@pytest.mark.slow
+def test_a_ray_cluster_writes_the_summary_of_one_process(tradekit: Callable[..., Answer], drawing: Path) -> None:
+    backtest = ("backtest", "--walk-forward", "--strategies", "logistic,draws", "--fresh", "--json")
+    for line in (LINE, backtest):
+        here, there = (tradekit(*line, *where, cwd=drawing) for where in (("--workers", 1), ("--ray", "local")))
+        assert (here.status, there.status) == (0, 0)
+        assert content(here) == content(there)
+
+
 def test_several_seeds_are_an_account_with_an_equal_part_of_each(
     tradekit: Callable[..., Answer], drawing: Path
 ) -> None:
