@@ -30,11 +30,11 @@ hold_bias = 0.0
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("folder", ["hourly_ibkr", "daily_core_adj"])
+@pytest.mark.parametrize(("folder", "start"), [("hourly_ibkr", "2024-01-02"), ("daily_core_adj", "2014-01-02")])
 def test_a_policy_of_the_user_s_bars(
-    tradekit: Callable[..., Answer], shared_data: Path, tmp_path: Path, folder: str
+    tradekit: Callable[..., Answer], shared_data: Path, tmp_path: Path, folder: str, start: str
 ) -> None:
-    desk, data = tmp_path / "desk", ("--data", shared_data / folder)
+    desk, data = tmp_path / "desk", ("--data", shared_data / folder, "--start", start)
     init_desk(desk)
     (desk / "policies" / "symbol_ppo" / "recipe.toml").write_text(RECIPE)
     trained = tradekit("train", *data, "--json", cwd=desk)
