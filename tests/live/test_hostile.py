@@ -145,7 +145,7 @@ def test_a_journal_of_another_version(tmp_path: Path) -> None:
         connection.execute("PRAGMA user_version=1")
         connection.commit()
     with pytest.raises(
-        SessionError, match="a journal of version 1, not 2; finish it with the tradekit that wrote it"
+        SessionError, match="a journal of version 1, not 3; finish it with the tradekit that wrote it"
     ) as e:
         start(SAMPLE, Drift(), tmp_path)
     one_line(e.value)

@@ -48,7 +48,7 @@ def test_what_is_written_is_read_to_the_bit(path: Path) -> None:
     assert events[1].body == {"weights": [0.1 + 0.2, 1e-300]}
     with Journal(path) as journal:
         assert journal.events() == events
-        assert journal.memory() == '{"trades":1}'
+        assert journal.memory() == ('{"trades":1}', [])
         journal.append("bar", "2022-01-04", {})
     assert [event.seq for event in read_events(path)] == [1, 2, 3, 4]
 

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tradekit.errors import SessionError
-from tradekit.live.memory import freeze, thaw
+from tradekit.learn.agent import Diary
+from tradekit.live.memory import Keeper, freeze, thaw
 
 
 class Pair(NamedTuple):
@@ -53,6 +54,60 @@ def test_objects_arrays_and_generators_go_on_where_they_were() -> None:
 def test_what_cannot_be_written_down_is_named(thing: Any) -> None:
     with pytest.raises(SessionError, match=f"remembers a {type(thing).__name__}"):
         freeze([thing])
+
+
+# ------------------------------------------------------------------------------------------- lists that only grow
+
+
+def noted(diary: Diary, bars: int) -> None:
+    for bar in range(bars):
+        diary.memory.last[:] = bar
+        diary.steps.append(np.full((4, 3), bar % 100, np.int8))
+        diary.entropy.append(np.full(3, 1.5 * bar))
+
+
+def test_a_diary_costs_a_bar_the_same_however_long_it_is() -> None:
+    keeper, diary = Keeper(), Diary(3)
+    noted(diary, 10)
+    keeper.freeze(diary)
+    noted(diary, 1)
+    text, added = keeper.freeze(diary)
+    noted(diary, 2000)
+    keeper.freeze(diary)
+    noted(diary, 1)
+    later, more = keeper.freeze(diary)
+    assert [one.name for one in added] == [one.name for one in more] == ["steps", "entropy"]
+    assert [one.number for one in more] == [2011, 2011]
+    assert sum(len(one.text) for one in more) == sum(len(one.text) for one in added)
+    assert 0 <= len(later) - len(text) <= 4  # 2012 instead of 11, twice
+
+
+def test_a_diary_comes_back_whole_and_goes_on() -> None:
+    keeper, diary, rows = Keeper(), Diary(3), []
+    for _ in range(3):
+        noted(diary, 5)
+        text, added = keeper.freeze(diary)
+        rows += added
+    restarted = Keeper()
+    back = restarted.thaw(text, rows, Diary(3))
+    np.testing.assert_array_equal(back.steps, diary.steps)
+    np.testing.assert_array_equal(back.entropy, diary.entropy)
+    np.testing.assert_array_equal(back.memory.last, diary.memory.last)
+    for one in (diary, back):
+        noted(one, 1)
+    assert restarted.freeze(back) == keeper.freeze(diary)
+
+
+def test_a_diary_that_was_altered_is_refused() -> None:
+    keeper, diary = Keeper(), Diary(3)
+    noted(diary, 4)
+    text, rows = keeper.freeze(diary)
+    for wrong in (rows[:-1], rows[1:], [rows[0]._replace(text=rows[1].text), *rows[1:]]):
+        with pytest.raises(SessionError, match=r"remembers as (steps|entropy)"):
+            Keeper().thaw(text, wrong, Diary(3))
+    diary.steps.pop()
+    with pytest.raises(SessionError, match="took items from steps, which its GROWS says only grows"):
+        keeper.freeze(diary)
 
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()

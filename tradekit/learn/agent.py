@@ -107,6 +107,8 @@ KEPT = ("chosen", "executed", "reason", "choices")
 class Diary:
     """The memory of B agents during one run, and what they decided at each bar."""
 
+    GROWS = ("steps", "entropy")  # a session writes down what is new in them, and not all of them at every bar
+
     def __init__(self, agents: int) -> None:
         self.memory = remember_nothing(agents)
         self.steps: list[NDArray[np.int8]] = []  # one (4, B) a bar: KEPT

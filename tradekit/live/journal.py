@@ -17,13 +17,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from tradekit.errors import SessionError
+from tradekit.live.memory import Appended
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
     from typing import Self, TextIO
 
-VERSION = 2
+VERSION = 3
 
 Kind = Literal[
     "session", "bar", "decision", "intent", "sent", "unknown", "ack", "event", "fill", "reconciliation", "halt", "end",
@@ -43,6 +44,10 @@ CREATE TRIGGER event_is_final BEFORE UPDATE ON event BEGIN SELECT RAISE(ABORT, '
 CREATE TRIGGER event_stays BEFORE DELETE ON event BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
 -- What the strategy remembers after its newest decision; the decision event holds its hash.
 CREATE TABLE memory (one INTEGER PRIMARY KEY CHECK (one = 1), body TEXT NOT NULL);
+-- Items of what it remembers in lists that only grow; the memory holds their hash.
+CREATE TABLE appended (name TEXT, number INTEGER, body TEXT NOT NULL, PRIMARY KEY (name, number));
+CREATE TRIGGER appended_is_final BEFORE UPDATE ON appended BEGIN SELECT RAISE(ABORT, 'append-only'); END;
+CREATE TRIGGER appended_stays BEFORE DELETE ON appended BEGIN SELECT RAISE(ABORT, 'append-only'); END;
 """
 
 
@@ -116,6 +121,7 @@ class Journal:
                 self._connection.executemany("INSERT INTO event VALUES (?, ?, ?, ?, ?, ?)", rows)
                 if batch.memory is not None:
                     self._connection.execute("INSERT OR REPLACE INTO memory VALUES (1, ?)", (batch.memory,))
+                    self._connection.executemany("INSERT INTO appended VALUES (?, ?, ?)", batch.appended)
         except sqlite3.Error as error:
             raise SessionError(
                 f"{self.path}: cannot be written ({error}); free space there and start again to go on"
@@ -127,10 +133,11 @@ class Journal:
         with self.batch() as batch:
             batch.add(kind, bar, body)
 
-    def memory(self) -> str | None:
-        """Return what the strategy remembered after its newest decision, as text."""
+    def memory(self) -> tuple[str, list[Appended]] | None:
+        """Return what the strategy remembered after its newest decision, as text, and the items of its lists."""
         row = self._connection.execute("SELECT body FROM memory").fetchone()
-        return None if row is None else str(row[0])
+        items = self._connection.execute("SELECT name, number, body FROM appended ORDER BY name, number")
+        return None if row is None else (str(row[0]), [Appended(*item) for item in items])
 
 
 class Batch:
@@ -139,6 +146,7 @@ class Batch:
     def __init__(self, last: Event | None) -> None:
         self.events: list[Event] = []
         self.memory: str | None = None
+        self.appended: list[Appended] = []
         self._seq, self._hash = (last.seq, last.hash) if last else (0, "")
 
     def add(self, kind: Kind, bar: str, body: dict[str, Any]) -> None:
@@ -148,9 +156,10 @@ class Batch:
         self._hash = chained(self._hash, kind, bar, dump(body), written_at)
         self.events.append(Event(self._seq, kind, bar, body, written_at, self._hash))
 
-    def remember(self, memory: str) -> None:
-        """Replace what the strategy remembers."""
+    def remember(self, memory: str, appended: Sequence[Appended] = ()) -> None:
+        """Replace what the strategy remembers, and add to its lists."""
         self.memory = memory
+        self.appended += appended
 
 
 def chained(previous: str, kind: str, bar: str, body: str, written_at: str) -> str:

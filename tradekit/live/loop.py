@@ -141,7 +141,7 @@ class Session:
             self._links.ticker.demand_near(self._first_bar + len(bars) - 1, str(self._journal.path))
         memory = self._journal.memory()
         if memory is not None:
-            self._mind.thaw(memory)
+            self._mind.thaw(*memory)
         newest: tuple[list[Event], list[ModelFill]] | None = None
         for events in bars.values():
             newest = events, self._replay_bar(events)
@@ -322,7 +322,7 @@ class Session:
         circumstances: dict[str, Any],
     ) -> None:
         """Make a decision, what the strategy remembers and its intents durable in one transaction."""
-        memory = self._mind.freeze()
+        memory, appended = self._mind.freeze() or (None, [])
         with self._journal.batch() as batch:
             body = {
                 "targets": nullable(targets.values),
@@ -336,7 +336,7 @@ class Session:
             for intent in intents:
                 batch.add("intent", self._text, intent._asdict())
             if memory is not None:
-                batch.remember(memory)
+                batch.remember(memory, appended)
 
     # ------------------------------------------------------------------------------------------------- the end
 

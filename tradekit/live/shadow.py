@@ -24,14 +24,17 @@ from tradekit.engine.strategy import (
     is_open_loop,
 )
 from tradekit.errors import StrategyError
-from tradekit.live import memory
+from tradekit.live.memory import Keeper
 from tradekit.live.witness import Witness, bars_seen
 from tradekit.market import kernel
 from tradekit.market.costs import TERMS, cost_rows
 from tradekit.market.execution import market_of, open_book
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from tradekit.engine.strategy import AnyStrategy
+    from tradekit.live.memory import Appended
     from tradekit.live.spec import SessionSpec
     from tradekit.live.tape import Contract
     from tradekit.live.witness import Sight
@@ -139,6 +142,7 @@ class Mind:
         self._lookback = lookback
         self._loop = None if is_open_loop(strategy) else Witness(as_closed_loop(strategy))
         self._memory: Any = self._loop.start(portfolios) if self._loop else None
+        self._keeper = Keeper()
 
     def decide(self, panel: Panel, portfolios: Portfolios) -> tuple[Targets, Sight]:
         """Return what the portfolios should hold after the newest bar, and what the decision was made of.
@@ -162,13 +166,13 @@ class Mind:
         table = checked_weights(self._strategy.name, self._strategy.weights(piece), piece, self._execution)
         return Targets(table[-1:].copy())
 
-    def freeze(self) -> str | None:
-        """Return what the strategy remembers as text, None when it remembers nothing."""
-        return None if self._memory is None else memory.freeze(self._memory)
+    def freeze(self) -> tuple[str, list[Appended]] | None:
+        """Return what the strategy remembers as text and what was appended to it, None when it remembers nothing."""
+        return None if self._memory is None else self._keeper.freeze(self._memory)
 
-    def thaw(self, text: str) -> None:
-        """Restore what ``freeze`` returned."""
-        self._memory = memory.thaw(text, self._memory)
+    def thaw(self, text: str, appended: Iterable[Appended]) -> None:
+        """Restore what ``freeze`` returned, and all that was ever appended."""
+        self._memory = self._keeper.thaw(text, appended, self._memory)
 
 
 def sleeves_of(strategy: AnyStrategy) -> bool:
