@@ -136,7 +136,7 @@ def stress(
     several = [learner_of(one, windowing.refit) for one in several]
     chosen = _distinct(default_scenarios() if scenarios is None else scenarios)
     costs, execution = costs or CostModel(), execution or ExecutionModel()
-    windows = tuple(unseen(several, panel, windowing.cut(panel), execution))
+    windows = tuple(unseen(several, panel, windowing.cut(panel), execution, windowing.embargo_sessions))
     made = {scenario.name: worlds_of(scenario, panel, windows) for scenario in chosen}
     setup = Setup(panel, history or panel, windowing, windows, costs, execution, cash, chosen, made)
     spread = Spread(workers, ray, store, identities or {}, progress, here_seconds)

@@ -78,7 +78,7 @@ class _Job:
 
 def _plan(strategy: AnyStrategy, setup: Setup) -> Plan:
     """Return the windows that a strategy is fitted in, or why it cannot be, for the walk-forward and each replay."""
-    unfit = reason_to_skip(strategy, setup.panel, setup.windows, setup.execution)
+    unfit = reason_to_skip(strategy, setup.panel, setup.windows, setup.execution, setup.windowing.embargo_sessions)
     plan: dict[str, Any] = {WALK: setup.windows if unfit is None else unfit}
     for one in setup.scenarios:
         if one.kind == "replay":

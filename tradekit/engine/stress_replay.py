@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tradekit.engine.seen import reason_to_skip
+from tradekit.engine.seen import last_seen, reason_to_skip
 from tradekit.engine.stress_setup import Cell
 from tradekit.engine.windows import Window
 from tradekit.errors import DataError
@@ -26,7 +26,7 @@ def replay_window(strategy: AnyStrategy, scenario: Scenario, setup: Setup) -> Wi
     if isinstance(window, str):
         return window
     seen = getattr(strategy, "seen_end", None)
-    if seen is not None and panel.timestamps[window.test_start + 1] <= seen:
+    if seen is not None and window.test_start < last_seen(strategy, panel, setup.windowing.embargo_sessions):
         return f"seen: it was trained on bars up to {panel.moment(seen)}"
     return reason_to_skip(strategy, panel, [window], setup.execution) or window
 

@@ -183,7 +183,7 @@ def walk_forward(
     windowing = windowing or Windowing.for_panel(panel)
     several = [learner_of(one, windowing.refit) for one in several]
     execution = execution or ExecutionModel()
-    windows = tuple(unseen(several, panel, windowing.cut(panel), execution))
+    windows = tuple(unseen(several, panel, windowing.cut(panel), execution, windowing.embargo_sessions))
     setup = Setup(windowing, windows, costs or CostModel(), execution, cash, audit)
     spread = Spread(workers, ray, store, identities or {}, progress, here_seconds)
     runs = _run_all(several, panel, setup, tuple(seeds), spread)
@@ -243,7 +243,8 @@ def _run_all(
     several: Sequence[AnyStrategy], panel: Panel, setup: Setup, seeds: tuple[int, ...], spread: Spread
 ) -> list[StrategyRun]:
     """Run what can be run, side by side."""
-    unfit = {one.name: reason_to_skip(one, panel, setup.windows, setup.execution) for one in several}
+    told = (panel, setup.windows, setup.execution, setup.windowing.embargo_sessions)
+    unfit = {one.name: reason_to_skip(one, *told) for one in several}
     cells: list[Cell] = []
     variants: dict[str, list[Variant]] = {}
     for strategy in several:

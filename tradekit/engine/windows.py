@@ -35,7 +35,8 @@ class Windowing:
         train_sessions: sessions to learn from.
         test_sessions: sessions to be judged on.
         purge_sessions: sessions dropped at the end of the train slice, where labels reach into the future.
-        embargo_sessions: further sessions dropped there, where serial correlation would leak.
+        embargo_sessions: further sessions dropped there, where serial correlation would leak; and after the bars that a
+            frozen policy was trained on.
         anchored: every train slice starts at the first bar instead of rolling along.
         carry: ``carry`` positions from one test slice to the next, or ``flatten`` at the last decision of each.
         refit: what becomes of trained policies: ``frozen`` as they are, or trained by their recipe on the train slice
