@@ -69,7 +69,7 @@ def test_nothing_usable_ends_with_1(tradekit: Callable[..., Answer], small: Path
     [
         ([], "Missing option '--trials'"),
         (["--trials", "0"], "--trials"),
-        (["--trials", "1", "--recipe", "gone.toml"], "gone.toml: no recipe can be read there"),
+        (["--trials", "1", "--recipe", "gone.toml"], "gone.toml: no such recipe, neither here nor in"),
         (["--trials", "1", "--data", "gone.csv"], "gone.csv"),
     ],
 )
