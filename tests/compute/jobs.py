@@ -61,11 +61,14 @@ def where(seconds: float = 0.0) -> int:
     return os.getpid()
 
 
-def node(seconds: float) -> str:
+def node(seconds: float, folder: str, name: str) -> str:
+    """Return the node it ran on, and say so in a file of ``folder``."""
     import ray
 
     time.sleep(seconds)
-    return str(ray.get_runtime_context().get_node_id())
+    here = str(ray.get_runtime_context().get_node_id())
+    Path(folder, f"{here}-{name}").touch()
+    return here
 
 
 def threads() -> list[int]:

@@ -48,17 +48,27 @@ def test_workers_share_the_arrays_and_use_one_thread(cluster: Any) -> None:
     assert set(outcome.value) == {1}
 
 
-def test_cells_of_a_machine_that_is_stopped_are_run_again_on_another(cluster: Any) -> None:
+def test_cells_of_a_machine_that_is_stopped_are_run_again_on_another(cluster: Any, tmp_path: Path) -> None:
     second = cluster.add_node(num_cpus=2)
     cluster.wait_for_nodes()
-    gone = threading.Timer(4.0, cluster.remove_node, (second,), {"allow_graceful": False})
-    cells = [Cell(str(k), "node", jobs.node, (1.0,)) for k in range(12)]
-    began = time.monotonic()
+    left: list[int] = []
+
+    def stop() -> None:
+        """Stop the second node half a cell after it has finished one, however long it took to begin."""
+        while not list(tmp_path.glob(f"{second.node_id}-*")):
+            time.sleep(0.05)
+        time.sleep(0.5)
+        left.append(24 - len(list(tmp_path.iterdir())))
+        cluster.remove_node(second, allow_graceful=False)
+
+    gone = threading.Thread(target=stop, daemon=True)
+    cells = [Cell(str(k), "node", jobs.node, (1.0, str(tmp_path), str(k))) for k in range(24)]
     gone.start()
     outcomes = run_cells(cells, ray=cluster.address)
-    gone.join()
-    assert time.monotonic() - began > 4.0, "everything was over before the node was stopped"
-    assert [one.failure for one in outcomes.values()] == [None] * 12
+    gone.join(10.0)
+    assert left, "everything was over before the second node began"
+    assert left[0] > 0, "everything was over before the node was stopped"
+    assert [one.failure for one in outcomes.values()] == [None] * 24
     assert len({one.value for one in outcomes.values()}) == 2
 
 
