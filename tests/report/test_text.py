@@ -44,6 +44,18 @@ def test_every_number_of_the_table(walked_folder: Path) -> None:
             assert shown in in_file
 
 
+def test_a_narrow_terminal_gets_fewer_columns_and_no_cut_number(walked_folder: Path) -> None:
+    summary = read_summary(walked_folder)
+    with (console := Console(width=80, force_terminal=False)).capture() as capture:
+        console.print(summary_text(summary))
+    printed = capture.get()
+    assert "\u2026" not in printed
+    assert printed.split()[:4] == ["Strategy", "Return", "Sharpe", "[95"]
+    assert "left out, the terminal is too narrow: Kind, Trades, Turnover, CAGR" in printed
+    for one in ranked(summary):
+        assert percent(one["metrics"]["total_return"], sign=True) in printed
+
+
 def test_best_first_and_verdict_after_the_table(walked_folder: Path) -> None:
     summary = read_summary(walked_folder)
     sharpes = [one["metrics"]["sharpe"] for one in ranked(summary)]

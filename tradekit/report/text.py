@@ -13,7 +13,7 @@ from tradekit.report.words import DASH, number, percent
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
     from rich.table import Table
 
     from tradekit.report.columns import Column
@@ -21,20 +21,50 @@ if TYPE_CHECKING:
 Summary = dict[str, Any]
 IN_TERMINAL = 5
 """Strategies that the stress tables of the terminal have room for."""
+KIND = "Kind"
+LEAST_TELLING = (KIND, "Trades", "Turnover", "CAGR", "Excess", "Costs a year")
+"""Headings that a narrow terminal does without, the first of them first."""
+UNBOUNDED = 10_000
 PATH_HEADINGS = ("Sharpe", "Return", "Max drawdown", "Sharpe above holding", "Return above holding")
 
 
-def strategies_table(summary: Summary) -> Table:
-    """Return the table of strategies, best Sharpe ratio first, policies in bold."""
+class StrategiesTable:
+    """The table of strategies, with as many columns as the terminal has room for: cut numbers would be wrong ones."""
+
+    def __init__(self, summary: Summary) -> None:
+        self._summary = summary
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw the table, and say what was left out."""
+        from rich.measure import Measurement
+        from rich.text import Text
+
+        gone: list[str] = []
+        table = strategies_table(self._summary)
+        for heading in LEAST_TELLING:
+            if Measurement.get(console, options.update(width=UNBOUNDED), table).maximum <= options.max_width:
+                break
+            gone.append(heading)
+            table = strategies_table(self._summary, gone)
+        yield table
+        if gone:
+            yield Text(f"left out, the terminal is too narrow: {', '.join(gone)}", style="dim")
+
+
+def strategies_table(summary: Summary, without: Sequence[str] = ()) -> Table:
+    """Return the table of strategies, best Sharpe ratio first, policies in bold, ``without`` some headings."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
+    columns = [column for column in MAIN if column.heading not in without]
     table.add_column("Strategy", no_wrap=True)
-    table.add_column("Kind")
-    for column in MAIN:
+    if KIND not in without:
+        table.add_column(KIND, no_wrap=True)
+    for column in columns:
         table.add_column(column.heading, justify="right", no_wrap=True)
     for one in ranked(summary):
-        table.add_row(one["name"], one["kind"], *_cells(one, MAIN), style="bold" if one["kind"] == "policy" else None)
+        kind = [] if KIND in without else [one["kind"]]
+        table.add_row(one["name"], *kind, *_cells(one, columns), style="bold" if one["kind"] == "policy" else None)
     return table
 
 
@@ -89,7 +119,7 @@ def summary_text(summary: Summary) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
-    parts: list[RenderableType] = [strategies_table(summary)]
+    parts: list[RenderableType] = [StrategiesTable(summary)]
     if "cross_validation" in summary:
         parts += [Text(), paths_table(summary)]
     if summary["scenarios"]:
