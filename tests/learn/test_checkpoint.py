@@ -118,7 +118,7 @@ DYING = """
             setattr(pathlib.Path, name, dying(getattr(pathlib.Path, name)))
         shutil.rmtree = dying(shutil.rmtree)
         store = Store(folder, 1)
-        for step, rank in ((1, (True, 0.1)), (2, (True, 0.2)), (3, (True, 0.3)), (4, None)):
+        for step, rank in ((1, (True, 0.1)), (2, (True, 0.2)), (3, None)):
             store.save(checkpoint(step, rank))
 
     status = None
@@ -138,8 +138,8 @@ def test_a_kill_at_any_boundary_leaves_a_checkpoint(tmp_path: Path) -> None:
     """The newest one is whole, it is the one before or the new one, and the next process goes on from there."""
     statuses = [int(line) for line in script(DYING, tmp_path).stdout.split()]
     assert statuses == [-signal.SIGKILL] * (len(statuses) - 1) + [0]
-    assert len(statuses) > 60
-    ranks = {1: (True, 0.1), 2: (True, 0.2), 3: (True, 0.3), 4: None}
+    assert len(statuses) > 40
+    ranks = {1: (True, 0.1), 2: (True, 0.2), 3: None}
     reached = []
     for fatal in range(1, len(statuses) + 1):
         store = Store(tmp_path / str(fatal), 1)
@@ -149,11 +149,11 @@ def test_a_kill_at_any_boundary_leaves_a_checkpoint(tmp_path: Path) -> None:
         if newest is not None:
             assert equal(newest, checkpoint(step, ranks[step]))
             assert best is not None
-            assert best.step == min(step, 3)
+            assert best.step == min(step, 2)
         store.save(checkpoint(5))
         assert not [path for path in store.folder.iterdir() if path.name.startswith(".")]
     assert reached == sorted(reached)
-    assert set(reached) == {0, 1, 2, 3, 4}
+    assert set(reached) == {0, 1, 2, 3}
 
 
 FULL = """
