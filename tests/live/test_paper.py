@@ -12,7 +12,7 @@ import pytest
 
 from tests.live.deaths import Boundary
 from tests.live.toys import Drift
-from tests.live.trial import IMPATIENT, PAPER, demand_accounts, go_on_without_it, killed, run
+from tests.live.trial import IMPATIENT, PAPER, demand_accounts, go_on_without_it, killed, panel, run
 from tradekit.errors import ConfigError, SessionError
 from tradekit.live.alpaca import AlpacaBroker
 from tradekit.live.broker import Ticket
@@ -23,6 +23,7 @@ from tradekit.live.journal import read_events
 from tradekit.live.limits import Limits
 from tradekit.live.session import KEYS, paper_contract, start
 from tradekit.live.spec import ExchangeSpec, SessionSpec
+from tradekit.live.stream import Hints
 from tradekit.market.sources import load_panel
 
 if TYPE_CHECKING:
@@ -152,6 +153,28 @@ def test_what_a_restart_finds_too_late_is_not_sent(
     assert outcome.report["orders"] == len(outcome.sent)
     # It is made good with the first decision that is in time.
     assert any(event.body["catch_up"] for event in outcome.events if event.kind == "intent")
+
+
+def test_a_stream_that_connects_again_brings_a_look_at_the_account() -> None:
+    def heard(hints: Hints) -> None:
+        end = time.monotonic() + 10.0
+        while not hints.due():
+            assert time.monotonic() < end, "nothing heard"
+            time.sleep(0.005)
+
+    faults = Faults([Fault("close", on="trade_updates")])
+    with ExchangeServer(Exchange(panel(), Settings(start=180), faults=faults)) as server:
+        broker = AlpacaBroker("local", "local", server.url)
+        with Hints("local", "local", server.url, silence_seconds=1e9) as hints:
+            heard(hints)
+            assert not hints.due()
+            broker.submit(Ticket("one", "S0", "buy", Decimal(1)))  # the stream closes instead of telling of it
+            heard(hints)
+            assert hints.connections == 2
+            before = time.monotonic()
+        broker.close()
+    assert time.monotonic() - before < 2.0
+    assert faults.struck == {0: 1}
 
 
 def test_what_a_paper_session_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 The stream forgets what it sent before a reconnect, repeats itself, mixes up its order, and can stay open and mute. So
 no number is taken from it: a hint brings the next look at the account forward, and without one it comes all the same.
+Every connection is a hint, since nobody says what happened before it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from alpaca.trading.stream import TradingStream
 from tradekit.live.transport import demand_allowed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Self
 
 PAPER_STREAM = "wss://paper-api.alpaca.markets/stream"
@@ -35,6 +37,16 @@ def stream_url(trading: str) -> str:
     return f"{trading.replace('http', 'ws', 1)}/stream"
 
 
+class _Updates(TradingStream):
+    """alpaca-py's stream, which says nothing to anybody when it has connected again."""
+
+    joined: Callable[[], None]
+
+    async def _start_ws(self) -> None:
+        await super()._start_ws()  # type: ignore[no-untyped-call]  # alpaca-py leaves it without types
+        self.joined()
+
+
 class Hints:
     """Listens in a thread of its own. Use it as a context manager; ``due`` says when to look at the account.
 
@@ -48,11 +60,12 @@ class Hints:
         demand_allowed(trading)
         # What it says of its troubles is meant for developers, and it says it again at every attempt.
         logging.getLogger("alpaca.trading.stream").setLevel(logging.CRITICAL)
-        self._stream = TradingStream(key_id, secret_key, raw_data=True, url_override=stream_url(trading))
+        self._stream = _Updates(key_id, secret_key, raw_data=True, url_override=stream_url(trading))
+        self._stream.joined = self._join
         self._queue: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._known: set[str] = set()
         self._silence, self._looked = silence_seconds, time.monotonic()
-        self.heard = 0
+        self.heard = self.connections = 0
 
     def __enter__(self) -> Self:
         self._stream.subscribe_trade_updates(self._hear)
@@ -74,6 +87,10 @@ class Hints:
         socket = vars(self._stream)["_ws"]
         if socket is not None:
             await socket.close()
+
+    def _join(self) -> None:
+        self.connections += 1
+        self._queue.put(f"connection {self.connections}")
 
     async def _hear(self, message: Any) -> None:
         """Queue what happened and return at once: what a handler raises takes the rest of the batch with it."""
