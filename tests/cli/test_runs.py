@@ -28,6 +28,16 @@ def manifest(answer: Answer) -> Any:
     return json.loads((Path(answer.json["folder"]) / "manifest.json").read_text())
 
 
+def test_a_registry_that_lost_runs_is_said(tradekit: Callable[..., Answer], desk: Path) -> None:
+    run = tradekit("backtest", *QUICK, "--json", cwd=desk)
+    assert tradekit("runs", cwd=desk).err == ""
+    (desk / "registry.sqlite").unlink()
+    answer = tradekit("runs", cwd=desk)
+    assert "no runs yet" in answer.out
+    assert "registry.sqlite, which counts trials, does not know 1 of the runs in " in answer.err
+    assert run.json["folder"].rsplit("/", 1)[1] in answer.err
+
+
 def test_runs_are_listed_compared_and_opened(tradekit: Callable[..., Answer], desk: Path) -> None:
     assert "no runs yet" in tradekit("runs", cwd=desk).out
     first = tradekit("backtest", *QUICK, "--json", cwd=desk)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +13,14 @@ from tradekit.cli.console import print_json, print_rich
 from tradekit.cli.options import examples, json_option
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.table import Table
 
-    from tradekit.registry import RunRow
+    from tradekit.registry import Registry, RunRow
 
 SHOWN = 20
+SPARE = ("Why", "Started", "Folder")  # what a narrow terminal does without
 SHARES = ("cagr", "total_return", "volatility", "max_drawdown", "cost_ratio", "excess_over_benchmark")
 
 
@@ -39,16 +43,25 @@ def command(context: click.Context, every: bool, as_json: bool) -> None:
         return
     from tradekit.desk.folder import find_desk
     from tradekit.registry import Registry
+    from tradekit.report.text import Fitted
 
-    with Registry(find_desk().registry) as registry:
+    desk = find_desk()
+    with Registry(desk.registry) as registry:
         rows = registry.runs(None if every else SHOWN)
         counts = {row.id: registry.frozen(row.id).count for row in rows}
+        strangers = unlisted(desk.results, registry)
+    if strangers:
+        click.echo(
+            f"note: {desk.registry.name}, which counts trials, does not know {len(strangers)} of the runs in "
+            f"{desk.results}, such as {strangers[0]}; if it was deleted, bring it back",
+            err=True,
+        )
     if as_json:
         print_json([asdict(row) | {"trials": counts[row.id]} for row in rows])
     elif not rows:
         click.echo("no runs yet; run: tradekit backtest --walk-forward")
     else:
-        print_rich(listed(rows, counts))
+        print_rich(Fitted(partial(listed, rows, counts), SPARE))
 
 
 @command.command(
@@ -119,19 +132,31 @@ def has_screen() -> bool:
     return sys.stdout.isatty() and bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
-def listed(rows: list[RunRow], counts: dict[int, int]) -> Table:
-    """Return a line for each run."""
-    table = _table(("Run", "right"), "Started", "What", "Status", ("Trials", "right"), "Best by Sharpe", "Folder")
-    for row in rows:
-        table.add_row(
-            str(row.id),
-            row.started.replace("T", " ").removesuffix("+00:00"),
-            row.kind if row.kind == row.name else f"{row.kind} {row.name}",
-            row.status if not row.note or row.status == "done" else f"{row.status}: {row.note[:60]}",
-            str(counts[row.id]),
-            _best(row),
-            "" if row.folder is None else Path(row.folder).name,
-        )
+def unlisted(results: Path, registry: Registry) -> list[str]:
+    """Return the names of the run folders in ``results`` that the registry does not know, in order."""
+    known = {Path(row.folder).name for row in registry.runs(None) if row.folder is not None}
+    return sorted(path.parent.name for path in results.glob("*/manifest.json") if path.parent.name not in known)
+
+
+def listed(rows: list[RunRow], counts: dict[int, int], without: Sequence[str] = ()) -> Table:
+    """Return a line for each run, ``without`` some headings."""
+    lines = [
+        {
+            "Run": str(row.id),
+            "Started": row.started.replace("T", " ").removesuffix("+00:00"),
+            "What": row.kind if row.kind == row.name else f"{row.kind} {row.name}",
+            "Status": row.status,
+            "Trials": str(counts[row.id]),
+            "Best by Sharpe": _best(row),
+            "Folder": "" if row.folder is None else Path(row.folder).name,
+            "Why": row.note[:60] if row.status != "done" else "",
+        }
+        for row in rows
+    ]
+    headings = [name for name in lines[0] if name not in without]
+    table = _table(*((name, "right" if name in ("Run", "Trials") else "left") for name in headings))
+    for line in lines:
+        table.add_row(*(line[name] for name in headings))
     return table
 
 

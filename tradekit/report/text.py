@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from tradekit.report.order import few, ranked
 from tradekit.report.words import DASH, number, percent
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
     from rich.table import Table
@@ -28,11 +29,16 @@ UNBOUNDED = 10_000
 PATH_HEADINGS = ("Sharpe", "Return", "Max drawdown", "Sharpe above holding", "Return above holding")
 
 
-class StrategiesTable:
-    """The table of strategies, with as many columns as the terminal has room for: cut numbers would be wrong ones."""
+class Fitted:
+    """A table with as many columns as the terminal has room for: cut numbers would be wrong ones.
 
-    def __init__(self, summary: Summary) -> None:
-        self._summary = summary
+    Args:
+        make: gives the table without the columns of these headings.
+        spare: headings that a narrow terminal does without, the first of them first.
+    """
+
+    def __init__(self, make: Callable[[Sequence[str]], Table], spare: Sequence[str]) -> None:
+        self._make, self._spare = make, spare
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw the table, and say what was left out."""
@@ -40,12 +46,12 @@ class StrategiesTable:
         from rich.text import Text
 
         gone: list[str] = []
-        table = strategies_table(self._summary)
-        for heading in LEAST_TELLING:
+        table = self._make(gone)
+        for heading in self._spare:
             if Measurement.get(console, options.update(width=UNBOUNDED), table).maximum <= options.max_width:
                 break
             gone.append(heading)
-            table = strategies_table(self._summary, gone)
+            table = self._make(gone)
         yield table
         if gone:
             yield Text(f"left out, the terminal is too narrow: {', '.join(gone)}", style="dim")
@@ -119,7 +125,7 @@ def summary_text(summary: Summary) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
-    parts: list[RenderableType] = [StrategiesTable(summary)]
+    parts: list[RenderableType] = [Fitted(partial(strategies_table, summary), LEAST_TELLING)]
     if "cross_validation" in summary:
         parts += [Text(), paths_table(summary)]
     if summary["scenarios"]:
