@@ -86,7 +86,7 @@ def test_a_ray_cluster_writes_the_summary_of_one_process(tradekit: Callable[...,
     backtest = ("backtest", "--walk-forward", "--strategies", "logistic,draws", "--fresh", "--json")
     for line in (LINE, backtest):
         here, there = (tradekit(*line, *where, cwd=drawing) for where in (("--workers", 1), ("--ray", "local")))
-        assert (here.status, there.status) == (0, 0)
+        assert (here.status, there.status) == (0, 0), there.err
         assert content(here) == content(there)
 
 

@@ -9,7 +9,7 @@ from tradekit.report.columns import STRESS
 from tradekit.report.figures import bar, choice
 from tradekit.report.markup import Markup, join, section, table, tag, typeset
 from tradekit.report.text import break_even_text
-from tradekit.report.words import DASH, interval
+from tradekit.report.words import DASH
 
 if TYPE_CHECKING:
     from tradekit.report.columns import Column
@@ -29,7 +29,7 @@ def heat_map(summary: Summary, styles: dict[str, str]) -> Markup:
             tag("summary", "What each scenario does"),
             facts_list({one["name"]: _meaning(one) for one in summary["scenarios"]}),
         ),
-        lead="Blue gains, orange loses. Under a Sharpe ratio stands its interval of 95 %. Of a scenario with several "
+        lead="Blue gains, orange loses. Under each figure stands its interval of 95 %. Of a scenario with several "
         "drawn worlds the one with the median result is shown, and under it the range of 95 % of them. Replays "
         "fit each strategy on the bars before them and score it through the crisis; the others keep what was learnt.",
         id_="stress",
@@ -65,15 +65,14 @@ def _cell(cell: dict[str, Any], column: Column, most: float, rest: bool) -> Mark
 
 
 def _range(cell: dict[str, Any], column: Column) -> str | None:
-    """Return what stands under a figure: its range over drawn worlds, or a Sharpe ratio's interval."""
-    if cell["draws"] is not None:
-        worlds = cell["draws"][column.metric]
-        low, high = (column.show({column.metric: worlds[end]}) for end in ("low", "high"))
-        return None if DASH in (low, high) else f"{low} to {high}"
-    if column.metric != "sharpe":
+    """Return what stands under a figure: its range over drawn worlds, or its interval."""
+    metric = column.metric
+    ends = [f"{metric}_low", f"{metric}_high"] if cell["draws"] is None else ["low", "high"]
+    bounds = cell["metrics"] if cell["draws"] is None else cell["draws"][metric]
+    low, high = (column.show({metric: bounds[end]}) for end in ends)
+    if DASH in (low, high):
         return None
-    bounds = interval(cell["metrics"]["sharpe_low"], cell["metrics"]["sharpe_high"])
-    return None if bounds == DASH else bounds
+    return f"{low} to {high}" if cell["draws"] is not None else f"[{low}, {high}]"
 
 
 def _meaning(scenario: dict[str, Any]) -> str:

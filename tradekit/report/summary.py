@@ -12,6 +12,7 @@ from tradekit.report.across_seeds import across_seeds, seeds_text
 from tradekit.report.evidence import ADDED, REFERENCE, evidence_of, joint_of
 from tradekit.report.metrics import costs_of, metrics_of, orders_of, window_metrics
 from tradekit.report.paths import path_figures, paths_text
+from tradekit.report.scenario_bounds import NAMES, scenario_bounds
 from tradekit.report.verdict import verdict_of
 from tradekit.report.words import number, percent, stamp
 
@@ -26,12 +27,13 @@ def summary_of(record: Record) -> dict[str, Any]:
     """Return the summary of a record: a function of the record alone, NaN as None."""
     manifest = record.manifest
     strategies = [_strategy(record, entry) for entry in manifest["strategies"]]
-    scenarios = [_scenario(record, entry) for entry in manifest["scenarios"]]
     proof = evidence_of(joint_of(record, strategies), (manifest.get("trials") or {}).get("count"))
     added = proof.pop("metrics")
     for one in strategies:
         if one["metrics"] is not None:
             one["metrics"] |= dict.fromkeys(ADDED, math.nan) | added.get(one["name"], {})
+    block = proof["bootstrap"] and proof["bootstrap"]["block"]
+    scenarios = [_scenario(record, entry, added, block) for entry in manifest["scenarios"]]
     verdict = verdict_of(record, strategies, proof)
     paths = _paths(record)
     for one in strategies:
@@ -121,15 +123,21 @@ def _shares(ids: Any, names: list[str]) -> dict[str, float]:
     return {name: count / max(1, len(ids)) for name, count in zip(names, counts, strict=True)}
 
 
-def _scenario(record: Record, entry: dict[str, Any]) -> dict[str, Any]:
+def _scenario(
+    record: Record, entry: dict[str, Any], added: dict[str, dict[str, float]], block: float | None
+) -> dict[str, Any]:
+    """Return a scenario with its cells; the one that the others are compared with has the bounds of the run."""
     tracks, gone = record.of(entry["name"]), record.manifest["skipped_cells"]
     why = {one["strategy"]: one["skipped"] for one in gone if one["scenario"] == entry["name"]}
     draws = {one["strategy"]: one for one in record.manifest["draws"] if one["scenario"] == entry["name"]}
+    bounds = scenario_bounds(tracks, block)
+    if entry["name"] == record.manifest["base_scenario"]:
+        bounds |= {name: {key: added[name][key] for key in NAMES} for name in tracks if name in added}
     cells = [
         {
             "strategy": name,
             "skipped": why.get(name),
-            "metrics": metrics_of(tracks[name], record.bars_per_year) if name in tracks else None,
+            "metrics": metrics_of(tracks[name], record.bars_per_year) | bounds[name] if name in tracks else None,
             "draws": draws.get(name),
         }
         for name in (one["name"] for one in record.manifest["strategies"])
