@@ -73,7 +73,7 @@ def test_a_run_leaves_everything_about_it(tradekit: Callable[..., Answer], small
     answer = tradekit("train", cwd=small)
     assert answer.status == 0, answer.err
     run = run_of(small)
-    kept = {"run.json", "metrics.parquet", "checkpoints", "summary.json", "report.html", "bundle"}
+    kept = {"run.json", "metrics.parquet", "checkpoints", "summary.json", "report.html", "bundle", "tensorboard"}
     assert {path.name for path in run.iterdir()} == kept
     assert answer.out.splitlines()[-3:] == [
         f"run    {run}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -9,10 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.learn.conftest import quick
-from tradekit.errors import ConfigError, Interrupted
+from tradekit.errors import ConfigError, DeskError, Interrupted
 from tradekit.learn.metrics import rows_of
 from tradekit.learn.recipe import Tracking
 from tradekit.learn.run import begin_run
+from tradekit.learn.tracking import sinks_of
 from tradekit.learn.train import go_on
 
 if TYPE_CHECKING:
@@ -51,6 +53,31 @@ def test_curves_are_written_once_after_an_interruption(panel: Panel, tmp_path: P
     assert {one.step: one.value for one in logged} == pytest.approx(expected)
     assert run.info.status == "FINISHED"
     assert run.data.params["ppo.timesteps"] == "2048"
+
+
+def test_event_files_are_written_at_once_and_a_full_disk_is_one_line(tmp_path: Path) -> None:
+    """The kernel refuses a file that grows past a limit, as it does on a full disk."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with sinks_of(quick(), tmp_path, 0) as (write,):
+        write({"step": 512, "entropy": 1.25})
+        events = EventAccumulator(str(tmp_path / "tensorboard"))
+        events.Reload()
+        assert [(one.step, one.value) for one in events.Scalars("train/entropy")] == [(512, 1.25)]
+        (file,) = (tmp_path / "tensorboard").iterdir()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (file.stat().st_size, hard))
+        try:
+            with pytest.raises(DeskError, match=r"tensorboard: cannot write event files \(File too large\); mend that"):
+                write({"step": 1024, "entropy": 1.0})
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_no_event_files_unless_wanted(tmp_path: Path) -> None:
+    with sinks_of(replace(quick(), tracking=Tracking(tensorboard=False)), tmp_path, 0) as sinks:
+        assert sinks == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_mlflow_that_is_not_installed(panel: Panel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

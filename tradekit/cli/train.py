@@ -89,7 +89,11 @@ _OF_A_NEW_RUN = (
     help="Keep the run and its bundle here and leave the policy's bundle as it is.",
 )
 @click.option("--resume", is_flag=True, help="Go on with the newest run that has not ended, or with the one in --out.")
-@click.option("--tensorboard", is_flag=True, help="Write TensorBoard's event files into the run folder too.")
+@click.option(
+    "--tensorboard/--no-tensorboard",
+    default=None,
+    help="Write TensorBoard's event files into the run folder, or not; the recipe's choice when left out, which is to.",
+)
 @click.option("--mlflow", metavar="URI", help="Log to this MLflow store too, such as sqlite:///mlflow.db.")
 @click.option("--verbose", is_flag=True, help="A line for every update.")
 @click.option("--quiet", is_flag=True, help="No progress.")
@@ -344,7 +348,7 @@ def _changed(recipe: Recipe, given: dict[str, Any]) -> Recipe:
         raise click.UsageError(f"{' and '.join(f'--{key}' for key in chosen)} exclude each other")
     tracking = replace(
         recipe.tracking,
-        tensorboard=recipe.tracking.tensorboard or given["tensorboard"],
+        tensorboard=recipe.tracking.tensorboard if given["tensorboard"] is None else given["tensorboard"],
         mlflow=given["mlflow"] or recipe.tracking.mlflow,
     )
     recipe = replace(recipe, tracking=tracking)

@@ -218,7 +218,9 @@ class RefitPolicy:
 
         from tradekit.learn.train import train
 
-        recipe = replace(self.recipe, seed=self.seed)
+        # The folder of the run is thrown away, and so would event files be.
+        tracking = replace(self.recipe.tracking, tensorboard=False)
+        recipe = replace(self.recipe, seed=self.seed, tracking=tracking)
         weights = None if previous is None else load(previous.weights)
         with tempfile.TemporaryDirectory(prefix="tradekit-refit-") as folder:
             made = train(recipe, bars, Path(folder) / "run", split=split, weights=weights)

@@ -220,7 +220,7 @@ class Tracking:
         mlflow: URI of an MLflow store to log to; None: none.
     """
 
-    tensorboard: bool = False
+    tensorboard: bool = True
     mlflow: str | None = None
 
     def __post_init__(self) -> None:

@@ -7,7 +7,7 @@ import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from tradekit.errors import ConfigError
+from tradekit.errors import ConfigError, DeskError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +29,7 @@ def sinks_of(recipe: Recipe, out: Path, step: int) -> Iterator[list[Sink]]:
 
     Raises:
         ConfigError: MLflow is asked for and is not installed, or its store cannot be used.
+        DeskError: the event files cannot be written; raised by what is given too.
     """
     with ExitStack() as stack:
         sinks: list[Sink] = []
@@ -41,19 +42,43 @@ def sinks_of(recipe: Recipe, out: Path, step: int) -> Iterator[list[Sink]]:
 
 @contextmanager
 def _tensorboard(folder: Path, step: int) -> Iterator[Sink]:
-    from torch.utils.tensorboard.writer import SummaryWriter
+    """Give what appends a row to a file of events, at once: a run that is killed leaves its curves.
 
-    # What an interrupted run wrote after the checkpoint that it goes on from is hidden by the purge.
-    writer = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
+    Written record by record, because ``SummaryWriter`` has a thread, which on a full disk fails later and by itself.
+    """
+    from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    def put(**event: Any) -> None:
+        with _told(folder):
+            records.write(Event(wall_time=time.time(), **event).SerializeToString())
 
     def write(row: dict[str, Any]) -> None:
-        for name, value in _curves(row):
-            writer.add_scalar(name, value, row["step"])
+        values = [Summary.Value(tag=name, simple_value=value) for name, value in _curves(row)]
+        put(step=row["step"], summary=Summary(value=values))
 
-    try:
+    with _told(folder):
+        folder.mkdir(exist_ok=True)
+        # Files are read in the order of their names, which must contain "tfevents".
+        file = (folder / f"events.out.tfevents.{int(time.time()):010d}.{step:012d}").open("wb", buffering=0)
+    with file:
+        records = RecordWriter(file)
+        put(file_version="brain.Event:2")
+        if step:  # what an interrupted run wrote after the checkpoint that it goes on from is hidden
+            put(step=step + 1, session_log=SessionLog(status=SessionLog.START))
         yield write
-    finally:
-        writer.close()
+
+
+@contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DeskError(
+            f"{folder}: cannot write event files ({error.strerror}); mend that and go on with --resume, "
+            "or train with --no-tensorboard"
+        ) from error
 
 
 @contextmanager
