@@ -10,9 +10,11 @@ import pytest
 
 from tests.report.pages import Page
 from tradekit.evidence.measures import total_return
+from tradekit.report.equity import curves_of
 from tradekit.report.history import _moving, months_of
+from tradekit.report.html import styles_of
 from tradekit.report.metrics import scored
-from tradekit.report.run_folder import read_run
+from tradekit.report.run_folder import read_run, read_summary
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,6 +29,16 @@ def test_months_are_those_of_pandas(walked_folder: Path) -> None:
         assert [str(month) for month in found] == [f"{month:%Y-%m}" for month in expected.index]
         assert list(found.values()) == pytest.approx(expected.to_list(), abs=1e-12)
         assert np.prod(1.0 + np.array(list(found.values()))) - 1.0 == pytest.approx(total_return(returns))
+
+
+def test_the_ceiling_is_not_drawn_beside_what_it_would_flatten(walked_folder: Path) -> None:
+    summary, record = read_summary(walked_folder), read_run(walked_folder)
+    one = next(one for one in summary["strategies"] if one["name"] != summary["verdict"]["candidate"])
+    for kind, drawn in (("heuristic", True), ("ceiling", False)):
+        one["kind"] = kind
+        curves = curves_of(summary, record, styles_of(summary))
+        assert curves is not None
+        assert (one["name"] in {line.name for line in curves.growth}) is drawn
 
 
 def test_the_page_carries_every_month(walked_folder: Path) -> None:

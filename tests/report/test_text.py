@@ -69,6 +69,15 @@ def test_best_first_and_verdict_after_the_table(walked_folder: Path) -> None:
     assert all(f"\n- {reason}" in summary_markdown(summary) for reason in reasons)
 
 
+def test_one_that_uses_the_future_says_so_beside_its_kind(walked_folder: Path) -> None:
+    summary = read_summary(walked_folder)
+    assert "uses the future" not in _printed(summary)
+    one = next(one for one in ranked(summary) if one["audit"])
+    one["audit"]["passed"] = False
+    for text in (_printed(summary), summary_markdown(summary)):
+        assert text.count(f"{one['kind']}, uses the future") == 1
+
+
 def test_the_ceiling_ranks_last(walked_folder: Path) -> None:
     summary = read_summary(walked_folder)
     best = ranked(summary)[0]["name"]

@@ -9,6 +9,7 @@ import numpy as np
 
 from tradekit.evidence import measures
 from tradekit.report.axes import time_ticks
+from tradekit.report.evidence import CEILING
 from tradekit.report.figures import Line, choice, legend, line_plot, on_demand, thin, value_range
 from tradekit.report.markup import Markup, join, section, tag
 from tradekit.report.metrics import scored
@@ -45,8 +46,12 @@ class Curves:
 
 
 def curves_of(summary: Summary, record: Record, styles: dict[str, str]) -> Curves | None:
-    """Return the curves of a run; None when it scored fewer than two bars."""
-    tracks = record.base
+    """Return the curves of a run; None when it scored fewer than two bars.
+
+    Without the ceiling: perfect foresight grows so much that it would flatten all others into one line.
+    """
+    ceilings = {one["name"] for one in summary["strategies"] if one["kind"] == CEILING}
+    tracks = {name: track for name, track in record.base.items() if name not in ceilings}
     if not tracks:
         return None
     some = next(iter(tracks.values()))

@@ -9,6 +9,12 @@ from tradekit.report.evidence import CEILING, REFERENCE
 MOST = 8
 
 
+def kind_text(one: dict[str, Any]) -> str:
+    """Return what kind a strategy is, and whether the audit found that it uses the future."""
+    audit = one["audit"]
+    return f"{one['kind']}, uses the future" if audit and not audit["passed"] else str(one["kind"])
+
+
 def ranked(summary: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the strategies that were scored, best Sharpe ratio first, undefined ones after them, the ceiling last."""
 

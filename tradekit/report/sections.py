@@ -24,7 +24,7 @@ from tradekit.report.columns import MAIN
 from tradekit.report.evidence import CEILING
 from tradekit.report.figures import bar, forest, key, swatches
 from tradekit.report.markup import Markup, join, section, table, tag, typeset
-from tradekit.report.order import ranked
+from tradekit.report.order import kind_text, ranked
 from tradekit.report.words import DASH, dollars, number, percent
 
 DATE = len("2026-01-31")  # a window begins and ends with a session, at whatever hour
@@ -55,7 +55,7 @@ def strategies(summary: Summary, styles: dict[str, str]) -> Markup | None:
 
 def _strategy(one: dict[str, Any], styles: dict[str, str], bounds: tuple[float, float], rest: frozenset[str]) -> Markup:
     metrics, style = one["metrics"], styles[one["name"]]
-    name = tag("th", key(style), one["name"], " ", tag("span", one["kind"], class_="kind"), scope="row")
+    name = tag("th", key(style), one["name"], " ", tag("span", kind_text(one), class_="kind"), scope="row")
     figure = None
     if metrics["sharpe_low"] is not None and one["kind"] != CEILING:
         figure = forest(metrics["sharpe"], metrics["sharpe_low"], metrics["sharpe_high"], bounds, style)

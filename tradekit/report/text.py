@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tradekit.report.columns import MAIN, SHARPE, STRESS, TOTAL_RETURN
 from tradekit.report.evidence import CEILING, REFERENCE
-from tradekit.report.order import few, ranked
+from tradekit.report.order import few, kind_text, ranked
 from tradekit.report.words import DASH, number, percent
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def strategies_table(summary: Summary, without: Sequence[str] = ()) -> Table:
     for column in columns:
         table.add_column(column.heading, justify="right", no_wrap=True)
     for one in ranked(summary):
-        kind = [] if KIND in without else [one["kind"]]
+        kind = [] if KIND in without else [kind_text(one)]
         table.add_row(one["name"], *kind, *_cells(one, columns), style="bold" if one["kind"] == "policy" else None)
     return table
 
@@ -268,7 +268,7 @@ def _path_rows(summary: Summary) -> list[list[str]]:
 
 
 def _strategy_rows(summary: Summary) -> list[list[str]]:
-    return [[one["name"], one["kind"], *_cells(one, MAIN)] for one in ranked(summary)]
+    return [[one["name"], kind_text(one), *_cells(one, MAIN)] for one in ranked(summary)]
 
 
 def _cells(one: dict[str, Any], columns: Sequence[Column]) -> list[str]:
