@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tests.cli.conftest import Answer
 
@@ -57,6 +57,17 @@ def drawing(desk: Path) -> Path:
     return desk
 
 
+@pytest.fixture
+def ray_cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Start one cluster on this machine for all runs of a test: each would start its own, for seconds."""
+    import ray
+
+    monkeypatch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
 def content(answer: Answer) -> Any:
     """Return what summary.json holds, but for when and how the command was given."""
     told = json.loads((Path(answer.json["folder"]) / "summary.json").read_text())
@@ -82,7 +93,9 @@ def test_two_workers_write_the_summary_of_one(tradekit: Callable[..., Answer], d
 
 
 @pytest.mark.slow
-def test_a_ray_cluster_writes_the_summary_of_one_process(tradekit: Callable[..., Answer], drawing: Path) -> None:
+def test_a_ray_cluster_writes_the_summary_of_one_process(
+    tradekit: Callable[..., Answer], drawing: Path, ray_cluster: None
+) -> None:
     backtest = ("backtest", "--walk-forward", "--strategies", "logistic,draws", "--fresh", "--json")
     for line in (LINE, backtest):
         here, there = (tradekit(*line, *where, cwd=drawing) for where in (("--workers", 1), ("--ray", "local")))
