@@ -1,17 +1,29 @@
-"""The life of an order: every road the states allow, and none besides."""
+"""The life of an order: every road the states allow, and none besides; and one that was lost on the way."""
 
 from __future__ import annotations
 
+import time
+from contextlib import closing
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.panels import random_panel
 from tradekit.errors import SessionError
-from tradekit.live.journal import Event, Kind
+from tradekit.live.alpaca import AlpacaBroker
+from tradekit.live.exchange import Exchange, ExchangeServer, Settings
+from tradekit.live.follow import Follower, Opening
+from tradekit.live.journal import Event, Journal, Kind
 from tradekit.live.orders import NEXT, OPEN, OrderLife, State, lives, state_of
+from tradekit.live.outbox import Intent, Outbox
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tradekit.live.broker import BrokerOrder
 
 LIFE = OrderLife("s.1", "A", 5.0, "2024-01-02")
 ENDS = sorted(set(State) - OPEN)
@@ -82,3 +94,36 @@ def test_every_walk_ends_for_good(walk: list[State]) -> None:
 def test_words_nobody_knows_are_open(status: str) -> None:
     assert state_of(status, Decimal(0)) == State.WORKING
     assert state_of(status, Decimal("0.1")) == State.PARTIAL
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_request_that_was_on_its_way_is_adopted(late: bool, tmp_path: Path) -> None:
+    intent = Intent("s.1", "S0", 2.0)
+
+    class OnItsWay(AlpacaBroker):
+        """The order arrives when it has been looked for in vain: it was sent by a process that is dead by now."""
+
+        looks = 0
+
+        def find(self, client_order_id: str) -> BrokerOrder | None:
+            found = super().find(client_order_id)
+            self.looks += 1
+            if self.looks == 1:
+                super().submit(intent.ticket)
+            return found
+
+    with (
+        ExchangeServer(Exchange(random_panel(30, 1), Settings(start=20))) as server,
+        closing(OnItsWay("local", "local", server.url)) as broker,
+        Journal(tmp_path / "s.sqlite") as journal,
+    ):
+        opening = Opening({}, 100_000.0, broker.clock().now)
+        follower = Follower(broker, journal, "s", opening, time.sleep)
+        outbox = Outbox(broker, journal, follower, lambda: None, time.sleep)
+        journal.append("intent", "2010-01-24", intent._asdict())
+        outbox.restore(journal.events()[0])
+        assert outbox.resolve(late=late) == 0
+        (ack,) = [event.body for event in journal.events() if event.kind == "ack"]
+        assert ack["adopted"]
+        assert (outbox.unknown, len(follower.open_ids)) == ([], 1)
+        assert len(server.exchange.venue.orders) == 1

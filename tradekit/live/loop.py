@@ -119,7 +119,7 @@ class Session:
             again = self._links.persistence
             self._follower = Follower(self._links.broker, self._journal, self._name, opening, again.pause)
             self._outbox: Outbox | None = Outbox(
-                self._links.broker, self._journal, self._follower, self._links.switch.demand_off
+                self._links.broker, self._journal, self._follower, self._links.switch.demand_off, again.pause
             )
         else:
             self._outbox = None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tradekit.errors import BrokerError
 from tradekit.live.broker import BrokerUncertain, OrderRefused, Side, Ticket, quantise
 from tradekit.live.orders import GIVEN_UP, NEVER_THERE, REFUSED
+from tradekit.live.patience import LOOK_SECONDS, LOOKS
 from tradekit.live.times import utc_text
 
 if TYPE_CHECKING:
@@ -98,10 +99,18 @@ class Outbox:
         journal: of the session.
         follower: is told of every order that the broker has.
         check: called before each order; raises when no order may go out any more.
+        pause: waits some seconds.
     """
 
-    def __init__(self, broker: Broker, journal: Journal, follower: Follower, check: Callable[[], None]) -> None:
-        self._broker, self._journal, self._follower, self._check = broker, journal, follower, check
+    def __init__(
+        self,
+        broker: Broker,
+        journal: Journal,
+        follower: Follower,
+        check: Callable[[], None],
+        pause: Callable[[float], None],
+    ) -> None:
+        self._broker, self._journal, self._follower, self._check, self._pause = broker, journal, follower, check, pause
         self._unknown: dict[str, tuple[str, Intent]] = {}
 
     @property
@@ -149,7 +158,7 @@ class Outbox:
         """
         refused = 0
         for bar, intent in list(self._unknown.values()):
-            found = self._broker.find(intent.client_order_id)
+            found = self._look(intent)
             if found is not None:
                 with self._journal.batch() as batch:
                     self._acknowledge(batch, bar, intent, found, adopted=True)
@@ -160,6 +169,16 @@ class Outbox:
             else:
                 refused += self.send(bar, [intent])
         return refused
+
+    def _look(self, intent: Intent) -> BrokerOrder | None:
+        """Look an intent up, more than once: its request may have been on its way when the process died."""
+        for look in range(LOOKS):
+            if look:
+                self._pause(LOOK_SECONDS)
+            found = self._broker.find(intent.client_order_id)
+            if found is not None:
+                return found
+        return None
 
     def _send_all(self, bar: str, intents: list[Intent], check: Callable[[], None]) -> int:
         answers: list[tuple[Intent, BrokerOrder | OrderRefused]] = []

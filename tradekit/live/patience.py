@@ -28,6 +28,8 @@ Answer = TypeVar("Answer")
 
 LOOKS = 2
 """How often an order without an answer has to be unknown to the broker before it is sent again."""
+LOOK_SECONDS = 0.1
+"""Pause between two such looks."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,7 @@ class PatientBroker:
         """Return the order when it is there; raise ``otherwise`` when it is not, however late one looks."""
         for look in range(looks):
             if look:
-                self._again.pause(0.1)
+                self._again.pause(LOOK_SECONDS)
             found = self.find(ticket.client_order_id)
             if found is not None:
                 return found
