@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 from skfolio.measures import probabilistic_sharpe_ratio
@@ -51,10 +53,20 @@ def test_least_track_record_of_the_paper(a_year: int, years: float) -> None:
 
 def test_least_track_record_of_a_series(fat_tailed: Floats) -> None:
     found = sr.least_track_record(fat_tailed)
+    # For bars that do not follow each other it is the paper's, but for the estimate of what they do.
     known = sr.least_bars(sr.bar_sharpe(fat_tailed), sr.skewness(fat_tailed), sr.kurtosis(fat_tailed))
-    assert found >= known
+    assert found == pytest.approx(known, rel=0.3)
     assert sr.least_track_record(np.repeat(fat_tailed, 3)) > 2.0 * found  # three bars that say the same are one
     assert math.isnan(sr.least_track_record(-fat_tailed))
+
+
+@given(st.integers(0, 10_000), st.floats(0.0, 0.2), st.floats(-0.5, 0.5))
+def test_a_record_is_long_enough_where_the_probability_is(seed: int, mean: float, follows: float) -> None:
+    noise = np.random.default_rng(seed).standard_normal(301)
+    returns = 0.01 * (mean + noise[1:] + follows * noise[:-1])
+    assume(sr.bar_sharpe(returns) > 0.0)
+    enough = sr.least_track_record(returns) <= len(returns)
+    assert enough == (sr.probabilistic_sharpe(returns, 252.0) >= sr.LEVEL)
 
 
 def test_lo_for_normal_returns() -> None:

@@ -121,13 +121,15 @@ def least_bars(sharpe_per_bar: float, skew: float, kurt: float, threshold: float
 
 
 def least_track_record(returns: Floats, level: float = LEVEL) -> float:
-    """Return ``least_bars`` of ``returns`` above zero, stretched by as much as autocorrelation widens the error."""
+    """Return how many bars like these it takes for ``probabilistic_sharpe`` to reach ``level`` above zero.
+
+    ``least_bars`` with ``error_of``, which falls with the root of the bars, in place of the error for independent
+    bars. NaN where the ratio is not above zero, under two bars or without volatility.
+    """
     per_bar, error = bar_sharpe(returns), error_of(returns)
-    independent = sharpe_error(per_bar, skewness(returns), kurtosis(returns), len(returns))
-    if not (independent > 0.0 and error.size > 0.0):
+    if not (per_bar > 0.0 and error.size > 0.0):
         return math.nan
-    bars = least_bars(per_bar, skewness(returns), kurtosis(returns), 0.0, level)
-    return 1.0 + (bars - 1.0) * max(1.0, (error.size / independent) ** 2)
+    return 1.0 + (len(returns) - 1) * (float(stdtrit(error.freedom, level)) * error.size / per_bar) ** 2
 
 
 def sharpe_difference(returns: Floats, other: Floats, bars_per_year: float, level: float = LEVEL) -> Interval:
