@@ -78,7 +78,7 @@ def asset_bars(panel: Panel, weights: Floats, cost: CostModel, threads: int) -> 
     numba.set_num_threads(threads)
     execution = ExecutionModel()
     market = market_of(panel, execution, [cost])
-    table = cost_rows([cost.shocked(1 + number / 100) for number in range(SCENARIOS)], panel.bars_per_year)
+    table = cost_rows([cost.shocked(1 + number / 100) for number in range(SCENARIOS)])
     silent = np.empty((SCENARIOS, 0), kernel.ORDER)
 
     def work() -> None:
@@ -112,7 +112,7 @@ def environments() -> Table:
     """Time place + settle of portfolios of one symbol, one thread, as the training environments call them."""
     panel, execution, cost = random_walks(BARS, 100), ExecutionModel(), CostModel()
     market, rng = market_of(panel, execution, [cost]), np.random.default_rng(1)
-    rows, rules = cost_rows([cost], panel.bars_per_year), execution.rules
+    rows, rules = cost_rows([cost]), execution.rules
     book = open_book(1e5, rng.integers(0, 100, ENVIRONMENTS), 1, 0)
     fills = np.zeros((ENVIRONMENTS, 1, kernel.FILL_COLUMNS))
     targets = rng.choice([0.0, 0.25, 0.5, 1.0, np.nan], (STEPS, ENVIRONMENTS, 1))
@@ -134,7 +134,7 @@ def environments() -> Table:
 def anatomy() -> Table:
     """Time the parts of the step by leaving parts out, one thread, realistic costs."""
     panel, execution, cost = random_walks(BARS, SYMBOLS), ExecutionModel(), CostModel()
-    market, rules, rows = market_of(panel, execution, [cost]), execution.rules, cost_rows([cost], panel.bars_per_year)
+    market, rules, rows = market_of(panel, execution, [cost]), execution.rules, cost_rows([cost])
     batch, steps = 50, 200
     targets = np.full((batch, SYMBOLS), 0.9 / SYMBOLS)
     silent, loud = (np.zeros((count, SYMBOLS, kernel.FILL_COLUMNS)) for count in (0, batch))

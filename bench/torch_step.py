@@ -70,7 +70,7 @@ class Job(NamedTuple):
 def by_kernel(job: Job) -> Callable[[], object]:
     """Return the job in numba, one thread."""
     rules, market = ExecutionModel().rules, market_of(job.panel, ExecutionModel(), [job.cost])
-    rows, book = cost_rows([job.cost], job.panel.bars_per_year), open_book(1e5, job.columns, 1, 0)
+    rows, book = cost_rows([job.cost]), open_book(1e5, job.columns, 1, 0)
     silent = np.zeros((0, 0, 0))
 
     def work() -> None:
@@ -84,7 +84,7 @@ def by_kernel(job: Job) -> Callable[[], object]:
 def by_tensors(job: Job, device: str, dtype: torch.dtype, *, compiled: bool) -> Callable[[], object]:
     """Return the job in torch."""
     rules, market = ExecutionModel().rules, to_torch(market_of(job.panel, ExecutionModel(), [job.cost]), device, dtype)
-    costs = costs_to_torch(cost_rows([job.cost], job.panel.bars_per_year), device, dtype)
+    costs = costs_to_torch(cost_rows([job.cost]), device, dtype)
     targets, start = torch.tensor(job.targets, dtype=dtype, device=device), torch.tensor(job.start, device=device)
     state = [book_to_torch(open_book(1e5, job.columns, 1, 0), device, dtype)]
 

@@ -198,8 +198,10 @@ class Reference:
                 self.equity += self.shares[j] * known(self.mark(t, j))
 
     def charge_carry(self, t: int) -> None:
-        """Charge borrow on short value and credit interest on cash for one bar."""
-        year = Decimal(self.panel.bars_per_year)
+        """Charge borrow on short value and credit interest on cash for one night, if one passed before bar t."""
+        if self.panel.sessions[t] == self.panel.sessions[t - 1]:
+            return
+        year = Decimal(252)
         short = ZERO
         for j in self.symbols:
             if self.shares[j] < 0:

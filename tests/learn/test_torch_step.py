@@ -88,7 +88,7 @@ def by_kernel(world: World) -> Iterator[tuple[Book, Floats]]:
     """Yield book and fills after every bar, from numba."""
     rules, book = world.execution.rules, world.open()
     market = market_of(world.panel, world.execution, world.costs)
-    rows = cost_rows(world.costs, world.panel.bars_per_year)
+    rows = cost_rows(world.costs)
     fills = np.zeros((*book.shares.shape, kernel.FILL_COLUMNS))
     for step, targets in enumerate(world.targets):
         kernel.place(market, rules, book, world.start + step, np.ascontiguousarray(targets), world.are_shares)
@@ -102,7 +102,7 @@ def by_tensors(
     """Yield book and fills after every bar, from torch."""
     rules, place = world.execution.rules, place_shares if world.are_shares else place_weights
     market = to_torch(market_of(world.panel, world.execution, world.costs), device, dtype)
-    costs = costs_to_torch(cost_rows(world.costs, world.panel.bars_per_year), device, dtype)
+    costs = costs_to_torch(cost_rows(world.costs), device, dtype)
     book, bars = book_to_torch(world.open(), device, dtype), torch.tensor(world.start, device=device)
     for targets in world.targets:
         book = place(market, rules, book, bars, torch.tensor(targets, device=device))
@@ -291,7 +291,7 @@ def test_either_may_go_on_where_the_other_stopped(seed: int) -> None:
     *_, (handed, _) = by_tensors(first)
     book, rules = book_to_numpy(handed), world.execution.rules
     market = market_of(world.panel, world.execution, world.costs)
-    rows = cost_rows(world.costs, world.panel.bars_per_year)
+    rows = cost_rows(world.costs)
     for step, targets in enumerate(second.targets, half):
         kernel.place(market, rules, book, world.start + step, np.ascontiguousarray(targets), world.are_shares)
         kernel.advance(market, rules, rows, book, np.zeros((0, 0, 0)), world.start + step + 1)
@@ -303,7 +303,7 @@ def test_either_may_go_on_where_the_other_stopped(seed: int) -> None:
 def test_arguments_are_not_written_to() -> None:
     world = random_world(7)
     market, rules = to_torch(market_of(world.panel, world.execution, world.costs)), world.execution.rules
-    costs = costs_to_torch(cost_rows(world.costs, world.panel.bars_per_year))
+    costs = costs_to_torch(cost_rows(world.costs))
     book, bars = book_to_torch(world.open()), torch.tensor(world.start)
     before = [item.clone() for item in book]
     placed = place_weights(market, rules, book, bars, torch.tensor(world.targets[0]))
@@ -317,7 +317,7 @@ def test_the_step_is_one_graph() -> None:
     """Nothing in it asks the device for a number, or torch could not compile it whole."""
     world = random_world(11)
     market, rules = to_torch(market_of(world.panel, world.execution, world.costs)), world.execution.rules
-    costs = costs_to_torch(cost_rows(world.costs, world.panel.bars_per_year))
+    costs = costs_to_torch(cost_rows(world.costs))
 
     def step(book: TorchBook, bars: torch.Tensor, targets: torch.Tensor) -> TorchBook:
         return settle(market, rules, costs, place_weights(market, rules, book, bars, targets), bars + 1)[0]

@@ -26,8 +26,8 @@ EVERY = CostModel(
 )
 
 
-def test_the_row_holds_fractions_per_trade_and_rates_per_bar() -> None:
-    row = replace(EVERY, slippage_mode="sampled", slippage_seed=7, impact_basis="adv").row(bars_per_year=252)
+def test_the_row_holds_fractions_per_trade_and_rates_per_session() -> None:
+    row = replace(EVERY, slippage_mode="sampled", slippage_seed=7, impact_basis="adv").row()
     expected = {
         costs.COMMISSION: 0.0001,
         costs.PER_SHARE: 0.005,
@@ -52,7 +52,7 @@ def test_the_presets_are_the_published_ones() -> None:
     assert CostModel() == CostModel.preset("realistic") == realistic
     assert (PRESETS["realistic"].impact_basis, PRESETS["realistic"].slippage_mode) == ("equity", "expected")
     assert CostModel.preset("alpaca_low") == CostModel(0.2, spread_bps=0, slippage_bps=1, impact_coefficient=0)
-    free = CostModel.preset("free").row(252)
+    free = CostModel.preset("free").row()
     assert (free[[costs.COMMISSION, costs.PER_SHARE, costs.MINIMUM, costs.SPREAD, costs.SLIPPAGE]] == 0).all()
     assert (free[[costs.IMPACT, costs.REGULATORY, costs.BORROW, costs.INTEREST]] == 0).all()
 
@@ -65,11 +65,11 @@ def test_a_shock_multiplies_what_the_market_charges_and_a_scale_everything_but_i
         before, in_shock, in_scale = (getattr(model, item.name) for model in (EVERY, shocked, scaled))
         assert in_shock == (2 * before if item.name in market else before), item.name
         assert in_scale == (2 * before if item.name in market | paid else before), item.name
-    assert EVERY.scaled(0).row(252)[[costs.COMMISSION, costs.MINIMUM, costs.SPREAD, costs.BORROW]].sum() == 0
+    assert EVERY.scaled(0).row()[[costs.COMMISSION, costs.MINIMUM, costs.SPREAD, costs.BORROW]].sum() == 0
 
 
 def test_scenarios_are_rows_of_one_table() -> None:
-    table = cost_rows([EVERY, EVERY.shocked(3)], 252)
+    table = cost_rows([EVERY, EVERY.shocked(3)])
     assert table.shape == (2, costs.COST_COLUMNS)
     assert table[1, costs.SPREAD] == pytest.approx(3 * table[0, costs.SPREAD])
 

@@ -216,7 +216,7 @@ def test_the_number_of_threads_changes_nothing(case: Case) -> None:
 def run_kernel(case: Case, book: Book, start: int, stop: int) -> tuple[Any, Any]:
     """Return equity and orders of the bars from ``start``, the orders' bars counted in the panel."""
     market, rules = market_of(case.panel, case.execution, [case.costs]), case.execution.rules
-    table = cost_rows([case.costs], case.panel.bars_per_year)
+    table = cost_rows([case.costs])
     orders = np.zeros((1, most_orders(book, case.targets, start, stop)), kernel.ORDER)
     equity, _, counts = run_weights(market, rules, table, book, case.targets, start, stop, orders)
     orders["decision_bar"] += start
@@ -227,7 +227,7 @@ def run_kernel(case: Case, book: Book, start: int, stop: int) -> tuple[Any, Any]
 def bar_by_bar(case: Case, book: Book, start: int, stop: int) -> tuple[Any, Any]:
     """Do the same by ``settle`` and ``place_weight`` alone, one bar after the other."""
     market, rules = market_of(case.panel, case.execution, [case.costs]), case.execution.rules
-    table, latency = cost_rows([case.costs], case.panel.bars_per_year), case.execution.latency_bars
+    table, latency = cost_rows([case.costs]), case.execution.latency_bars
     fills, equity, orders = np.zeros((1, *book.shares.shape[1:], kernel.FILL_COLUMNS)), [], []
     for t in range(start, stop):
         if t > start:
@@ -284,7 +284,7 @@ def test_bars_without_orders_are_taken_in_one_piece_to_the_last_bit(seed: int, w
 
 def test_orders_without_room_are_refused() -> None:
     case = random_case(0)
-    market, table = market_of(case.panel, case.execution, [case.costs]), cost_rows([case.costs], 252)
+    market, table = market_of(case.panel, case.execution, [case.costs]), cost_rows([case.costs])
     weights, book = np.zeros((4, len(case.panel.symbols))), open_case(case)
     short = np.zeros((1, most_orders(book, weights, 0, 4) - 1), kernel.ORDER)
     with pytest.raises(ValueError, match="orders has room for"):
@@ -331,7 +331,7 @@ def test_a_draw_belongs_to_seed_stream_bar_and_symbol(seed: int, stream: int, dr
         for t in range(1, len(cut)):
             for j in range(len(cut.symbols)):
                 kernel.place_shares(market, rules, book, 0, t - 1, j, 10.0)
-            kernel.settle(market, rules, cost_rows([costs], 252), book, fills, 0, t)
+            kernel.settle(market, rules, cost_rows([costs]), book, fills, 0, t)
             for j, symbol in enumerate(cut.symbols):
                 stamp = int(cut.timestamps[t].astype("M8[ns]").astype(int))
                 expected = float(draw(seed, stream, stamp, symbol)) * 0.01 * 500

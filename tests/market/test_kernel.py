@@ -102,7 +102,7 @@ def test_books_and_streams() -> None:
         width, bars = len(case.panel.symbols), len(case.panel)
         book = open_book(case.cash, [0], width, case.execution.latency_bars, stream=[case.stream])
         market = market_of(case.panel, case.execution, [case.costs])
-        table, silent = cost_rows([case.costs], case.panel.bars_per_year), np.empty((1, 0), kernel.ORDER)
+        table, silent = cost_rows([case.costs]), np.empty((1, 0), kernel.ORDER)
         run_weights(market, case.execution.rules, table, book, case.targets, 0, bars, silent)
         money = MONEY * case.cash + SHARE * 400
         assert abs(book.equity[0] - float(slow.equity[-1])) < money, seed

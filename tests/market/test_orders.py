@@ -97,9 +97,9 @@ def test_a_bar_without_an_order_shows_nothing_of_the_one_before() -> None:
     market = market_of(panel, ExecutionModel(max_participation=2e-5), [FREE])
     book, fills = open_book(100.0, [0], 1, 0), np.zeros((1, 1, kernel.FILL_COLUMNS))
     kernel.place_shares(market, rules, book, 0, 0, 0, 50.0)
-    kernel.settle(market, rules, cost_rows([FREE], 252), book, fills, 0, 1)
+    kernel.settle(market, rules, cost_rows([FREE]), book, fills, 0, 1)
     assert fills[0, 0, kernel.REASON] == kernel.CASH_LIMITED | kernel.PARTICIPATION
-    kernel.settle(market, rules, cost_rows([FREE], 252), book, fills, 0, 2)
+    kernel.settle(market, rules, cost_rows([FREE]), book, fills, 0, 2)
     assert fills[0, 0, [kernel.REQUESTED, kernel.QUANTITY, kernel.REASON]].tolist() == [0, 0, 0]
     assert not any(array.any() for array in (book.due, book.asked, book.flags))
 
@@ -165,6 +165,19 @@ def test_carry_is_charged_before_the_bar_trades() -> None:
     assert ledger.borrow_paid == pytest.approx(0.1)
     assert ledger.interest_earned == pytest.approx(first + second)
     assert ledger.equity.tolist() == pytest.approx([1000, 1000 + first, 1000 + first + second - 0.1])
+
+
+def test_carry_is_charged_by_the_night() -> None:
+    """Three sessions of two bars: the first bar of the second and of the third pay a 252nd of the year each."""
+    days, hours = np.array(["2024-01-02", "2024-01-03", "2024-01-05"], "M8[ns]"), np.array([870, 930], "m8[m]")
+    opened = (days[:, None] + hours).ravel()
+    closed = opened + np.array(60, "m8[m]")
+    panel = dataclasses.replace(flat(6), timestamps=opened, close_time=closed, frequency="1h")
+    costs = dataclasses.replace(FREE, cash_interest_annual=0.0252)
+    ledger = simulate(Shares(np.zeros((6, 1))), panel, costs, cash=1000)
+    assert ledger.equity.tolist() == pytest.approx([1000, 1000, 1000.1, 1000.1, 1000.1 * 1.0001, 1000.1 * 1.0001])
+    cut = simulate(Shares(np.zeros((5, 1))), panel[:5], costs, cash=1000)
+    assert cut.equity.tolist() == ledger.equity[:5].tolist()
 
 
 # ------------------------------------------------------------------------------------------------ what a panel allows

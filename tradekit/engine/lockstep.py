@@ -173,14 +173,14 @@ class _Lockstep:
             np.tile(np.arange(self.per), windows * seeds * scenarios),
             self.positions,
             job.execution.latency_bars,
-            prices + np.repeat(self.panel_of * scenarios, self.size),
+            prices,
             np.tile(np.repeat(np.asarray(job.seeds, np.int64), scenarios * self.per), windows),
         )
 
     def run(self) -> list[Ledger]:
         job, rules = self.job, self.job.execution.rules
         market, shift = stacked(self.panels, self._spans(), job.execution, job.costs)
-        table = np.concatenate([cost_rows(job.costs, panel.bars_per_year) for panel in self.panels])
+        table = cost_rows(job.costs)
         mind: _Together | _Apart = _Apart(self)
         if len(self.order) > 1 and isinstance(self.strategy, ManyWindows):
             mind = _Together(self)

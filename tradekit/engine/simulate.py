@@ -130,7 +130,7 @@ def run_table(name: str, weights: Floats, run: Run) -> list[Ledger]:
     book = open_book(run.cash, [0] * scenarios, len(panel.symbols), execution.latency_bars, range(scenarios))
     most = most_orders(book, weights, run.start, run.stop) if run.records else 0
     orders = np.empty((scenarios, most), ORDER)
-    table = cost_rows(run.costs, panel.bars_per_year)
+    table = cost_rows(run.costs)
     equity, cash, counts = run_weights(market, execution.rules, table, book, weights, run.start, run.stop, orders)
     piece = panel[run.start : run.stop]
     return [

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from tradekit.market.kernel import Market
     from tradekit.market.panel import Panel
 
-BY_ROW = ("reference", "mark", "volume", "dollar_volume", "volatility", "time_key", "sec_rate", "taf_rate", "taf_cap")
+BY_ROW = (
+    *("reference", "mark", "volume", "dollar_volume", "volatility"),
+    *("time_key", "sec_rate", "taf_rate", "taf_cap", "nights"),
+)
 """Arrays of a market that have a row for each bar; a single row stands for an array that nothing reads."""
 
 

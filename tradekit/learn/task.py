@@ -131,7 +131,7 @@ class Task:
         return World(
             market=market_of(self.panel, self.execution, [self.costs]),
             rules=self.execution.rules,
-            costs=cost_rows([self.costs], self.panel.bars_per_year),
+            costs=cost_rows([self.costs]),
             shape=self.reward.kernel(self.scheme.failed_action_penalty, self.cash, self.panel.bars_per_year),
             status=(TRADABLE * self.panel.tradable + USABLE * self.usable).astype(np.int8),
             first=np.full(len(self.panel.symbols), self.start) if in_order else self.first,

@@ -29,6 +29,7 @@ class TorchMarket(NamedTuple):
     sec_rate: Tensor
     taf_rate: Tensor
     taf_cap: Tensor
+    nights: Tensor
     spread_multiple: Tensor
 
 

@@ -13,7 +13,7 @@ is not cut to billionths, and the long-only cash is still never negative.
 >>> from tradekit.market.execution import market_of, open_book
 >>> panel, execution = load_panel("sample"), ExecutionModel()
 >>> market = to_torch(market_of(panel, execution, [CostModel()]))
->>> costs = costs_to_torch(cost_rows([CostModel()], panel.bars_per_year))
+>>> costs = costs_to_torch(cost_rows([CostModel()]))
 >>> book = book_to_torch(open_book(1e5, columns=[0, 7], width=1, latency=0))
 >>> bars = torch.tensor([300, 900])
 >>> book = place_weights(market, execution.rules, book, bars, torch.tensor([[0.5], [0.2]], dtype=torch.float64))
@@ -169,10 +169,11 @@ def settle(
 
 
 def _carry(market: TorchMarket, costs: TorchCosts, book: TorchBook, bar: _Bar) -> TorchBook:
-    """Charge borrow on shorts and credit interest on cash for the bar that passed, at the last marks."""
+    """Charge borrow on shorts and credit interest on cash for the nights before the bar, at the last marks."""
+    nights = market.nights[bar.time]
     short = torch.where(book.shares < 0.0, -book.shares * at(market.mark, bar.before), 0.0).sum(1, keepdim=True)
-    borrow = _pick(costs.borrow, book) * short
-    interest = _pick(costs.interest, book) * book.cash[:, None].clamp(min=0.0)
+    borrow = _pick(costs.borrow, book) * nights * short
+    interest = _pick(costs.interest, book) * nights * book.cash[:, None].clamp(min=0.0)
     return book._replace(
         cash=book.cash + (interest - borrow).squeeze(1), carry=book.carry + torch.cat([borrow, interest], 1)
     )

@@ -69,7 +69,7 @@ class Shadow:
         width = 1 if sleeves else len(contract.symbols)
         columns = range(len(contract.symbols)) if sleeves else [0]
         self._symbols, self._costs, self._execution = contract.symbols, spec.costs, spec.execution
-        self._rows = cost_rows([spec.costs], contract.bars_per_year)
+        self._rows = cost_rows([spec.costs])
         self.book = open_book(spec.cash / len(columns), columns, width, spec.execution.latency_bars)
         self._fills = np.zeros((len(columns), width, kernel.FILL_COLUMNS))
         self.portfolios = Portfolios(self.book, self._fills, allow_short=spec.execution.allow_short)

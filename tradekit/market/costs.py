@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from tradekit.errors import ConfigError, demand_known, suggest
+from tradekit.market.panel import SESSIONS_PER_YEAR
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -148,8 +149,8 @@ class CostModel:
             borrow_rate_annual=self.borrow_rate_annual * factor,
         )
 
-    def row(self, bars_per_year: float) -> NDArray[np.float64]:
-        """Return the (COST_COLUMNS,) row the kernels read: fractions per trade, rates per bar."""
+    def row(self) -> NDArray[np.float64]:
+        """Return the (COST_COLUMNS,) row the kernels read: fractions per trade, rates per session."""
         row = np.zeros(COST_COLUMNS)
         row[COMMISSION] = self.commission_bps * _BPS
         row[PER_SHARE] = self.commission_per_share
@@ -161,14 +162,14 @@ class CostModel:
         row[IMPACT] = self.impact_coefficient
         row[IMPACT_ADV] = float(self.impact_basis == "adv")
         row[REGULATORY] = self.regulatory
-        row[BORROW] = self.borrow_rate_annual / bars_per_year
-        row[INTEREST] = self.cash_interest_annual / bars_per_year
+        row[BORROW] = self.borrow_rate_annual / SESSIONS_PER_YEAR
+        row[INTEREST] = self.cash_interest_annual / SESSIONS_PER_YEAR
         return row
 
 
-def cost_rows(costs: Sequence[CostModel], bars_per_year: float) -> NDArray[np.float64]:
+def cost_rows(costs: Sequence[CostModel]) -> NDArray[np.float64]:
     """Return the (S, COST_COLUMNS) table of S scenarios."""
-    return np.stack([cost.row(bars_per_year) for cost in costs])
+    return np.stack([cost.row() for cost in costs])
 
 
 PRESETS = {

@@ -146,6 +146,7 @@ def market_of(panel: Panel, execution: ExecutionModel, costs: Sequence[CostModel
         sec_rate=_read_only(sec_rate),
         taf_rate=_read_only(taf_rate),
         taf_cap=_read_only(taf_cap),
+        nights=_read_only(np.diff(panel.sessions, prepend=panel.sessions[:1]).astype(float)),
         spread_multiple=_read_only(np.ones(1) if panel.spread_multiple is None else panel.spread_multiple),
     )
 

@@ -93,7 +93,8 @@ class Market(NamedTuple):
     reference (T, N) fill price before costs, NaN where nothing can fill; mark (T, N) last known close; volume (T, N)
     shares, for participation; dollar_volume, volatility (T, N) trailing, for the ``adv`` impact basis; time_key (T,),
     symbol_key (N,) uint64 keys of the sampled slippage; sec_rate, taf_rate, taf_cap (T,) regulatory schedule;
-    spread_multiple (T,) factor on the spread, or (1,) where it never changes.
+    nights (T,) sessions that began between the bar before and this one, for borrow and interest; spread_multiple (T,)
+    factor on the spread, or (1,) where it never changes.
     """
 
     reference: Floats
@@ -106,6 +107,7 @@ class Market(NamedTuple):
     sec_rate: Floats
     taf_rate: Floats
     taf_cap: Floats
+    nights: Floats
     spread_multiple: Floats
 
 
@@ -155,15 +157,16 @@ def _impact(market: Market, rates: Rates, t: int, column: int) -> float:
 
 @inlined
 def carry(market: Market, row: Floats, book: Book, b: int, t: int) -> None:
-    """Charge borrow on shorts and credit interest on cash for the bar that passed, at the last marks."""
-    if row[BORROW] == 0.0 and row[INTEREST] == 0.0:
+    """Charge borrow on shorts and credit interest on cash for the nights before bar t, at the last marks."""
+    nights = market.nights[t]
+    if nights == 0.0 or (row[BORROW] == 0.0 and row[INTEREST] == 0.0):
         return
     short = 0.0
     for j in range(book.shares.shape[1]):
         if book.shares[b, j] < 0.0:
             short -= book.shares[b, j] * market.mark[t - 1, book.column[b] + j]
-    borrow = row[BORROW] * short
-    interest = row[INTEREST] * max(book.cash[b], 0.0)
+    borrow = row[BORROW] * nights * short
+    interest = row[INTEREST] * nights * max(book.cash[b], 0.0)
     book.cash[b] += interest - borrow
     book.carry[b, 0] += borrow
     book.carry[b, 1] += interest

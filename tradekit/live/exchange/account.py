@@ -34,7 +34,6 @@ class Settings:
         execution: when and how much fills; ``latency_bars`` must be 0.
         sleeves: split the cash evenly by symbol and never share it, as a backtest of a symbol policy does.
         start: row of the bar at whose close the market time begins.
-        bars_per_year: for borrow and interest; None takes the panel's.
         requests_per_minute: of the trading endpoints; Alpaca allows 200. None: no limit.
         key_id, secret_key: what a client must send.
     """
@@ -44,7 +43,6 @@ class Settings:
     execution: ExecutionModel = field(default_factory=ExecutionModel)
     sleeves: bool = False
     start: int = 0
-    bars_per_year: float | None = None
     requests_per_minute: int | None = None
     key_id: str = "local"
     secret_key: str = field(default="local", repr=False)
@@ -69,7 +67,7 @@ class Account:
         self.kept_back: list[tuple[Order, Execution]] = []
         self.rules = replace(settings.execution, min_trade=0.0, cash_buffer=0.0).rules
         self.market = market_of(panel, settings.execution, [settings.costs])
-        self.rows = cost_rows([settings.costs], settings.bars_per_year or panel.bars_per_year)
+        self.rows = cost_rows([settings.costs])
         columns = range(len(panel.symbols)) if settings.sleeves else [0]
         width = 1 if settings.sleeves else len(panel.symbols)
         self.book = open_book(settings.cash / len(columns), columns, width, latency=0)

@@ -217,7 +217,7 @@ class Exchange:
             "columns": sorted(panel.columns),
             "frequency": panel.frequency,
             "benchmark": panel.benchmark_name,
-            "bars_per_year": venue.settings.bars_per_year or panel.bars_per_year,
+            "bars_per_year": panel.bars_per_year,
             "source": panel.source,
             "fill_at": venue.fills_at,
             "sleeves": venue.settings.sleeves,
