@@ -208,9 +208,9 @@ def test_a_closed_loop_begins_every_group_flat_and_without_memory() -> None:
 
 @dataclass(frozen=True)
 class Seen(ClassifierStrategy):
-    """A classifier that says it has seen the bars up to row 80: paths begin there."""
+    """A classifier that says it has seen the bars up to row 77: after the embargo, paths begin at row 80."""
 
-    seen_end: Any = PANEL.timestamps[80]
+    seen_end: Any = PANEL.timestamps[77]
 
 
 def seen(strategy: Any) -> Any:
@@ -236,7 +236,7 @@ def test_where_training_bars_lie_before_the_test_it_is_a_walk_forward() -> None:
 def test_bars_that_a_policy_has_seen_count_for_nobody() -> None:
     class Policy(Table):
         kind = "policy"
-        seen_end = PANEL.timestamps[99]
+        seen_end = PANEL.timestamps[96]  # and three sessions are embargoed
 
     result = cross_validate([Policy(0.2, "policy"), Mean()], PANEL, FOUR)
     for name in ("policy", "mean"):
@@ -244,7 +244,7 @@ def test_bars_that_a_policy_has_seen_count_for_nobody() -> None:
         for ledger in run.paths:
             assert ledger.timestamps.tolist() == PANEL.timestamps[99:].tolist()
             assert ledger.equity[0] == result.cash
-    assert result.scored_from == 1
+    assert result.scored_from == 0  # the embargo lies before the first bar
     # What it learns from stays the same: bars before 99 are held out, purged or learnt from as ever.
     whole = paths_of(cross_validate(Mean(), PANEL, FOUR, audit=False), "mean")
     for part, all_ in zip(paths_of(result, "mean").paths, whole.paths, strict=True):

@@ -111,10 +111,11 @@ def cross_validate(
     scheme, execution = scheme or Combinatorial(), execution or ExecutionModel()
     several = [learner_of(one, scheme.refit) for one in several]
     folds = scheme.cut(panel)
-    windows = unseen(several, panel, [Window(0, first, first, stop) for first, stop in folds.groups], execution)
+    groups = [Window(0, first, first, stop) for first, stop in folds.groups]
+    windows = unseen(several, panel, groups, execution, scheme.embargo_sessions)
     setup = Setup(STITCHED, tuple(windows), costs or CostModel(), execution, cash, audit)
     spread = Spread(workers, ray, store, identities or {}, progress, here_seconds)
-    runs = _Job(panel, folds, setup, tuple(seeds), spread).run(several)
+    runs = _Job(panel, scheme, folds, setup, tuple(seeds), spread).run(several)
     return CrossValidated(panel, None, tuple(runs), setup.costs, execution, cash, scheme, folds)
 
 
@@ -132,6 +133,7 @@ class _Job:
     """What every strategy of a cross-validation meets, and the cells that it is made of."""
 
     panel: Panel
+    scheme: Combinatorial
     folds: Folds
     setup: Setup
     seeds: tuple[int, ...]
@@ -157,7 +159,8 @@ class _Job:
         reach, purged = int(getattr(strategy, "label_bars", 0)), self.folds.least_purged_bars
         if reach > purged:
             return f"its labels reach {reach} bars ahead, and {purged} are purged; raise purge_sessions"
-        return reason_to_skip(strategy, self.panel, self.setup.windows, self.setup.execution)
+        setup, embargo = self.setup, self.scheme.embargo_sessions
+        return reason_to_skip(strategy, self.panel, setup.windows, setup.execution, embargo)
 
     @property
     def _groups(self) -> list[int]:
