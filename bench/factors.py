@@ -74,6 +74,8 @@ FACTORS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "entropy constant": ("entropy", {"entropy": {"schedule": "constant"}}),
     "entropy adaptive": ("entropy", {"entropy": Entropy.from_dict({"preset": "adaptive"})}),
     "entropy v10_2": ("entropy", {"entropy": Entropy.from_dict({"preset": "v10_2"})}),
+    "gamma 0.98": ("discount", {"ppo": {"gamma": 0.98}}),
+    "gamma 0.99": ("discount", {"ppo": {"gamma": 0.99}}),
     "guards off": ("guards", {"guard": Guard(alarms=False, collapse=False), "entropy": {"guard": False}}),
 }
 """Name: what it is about, and the sections of the recipe that it changes, one factor each."""
