@@ -172,3 +172,10 @@ def test_it_is_written_from_the_run_folder(tmp_path: Path) -> None:
     first = write_training_report(tmp_path).read_bytes()
     assert write_training_report(tmp_path).read_bytes() == first
     assert {path.name for path in tmp_path.iterdir()} == {"summary.json", "metrics.parquet", "report.html"}
+
+
+def test_the_figures_stand_beside_those_of_holding() -> None:
+    page = page_of(summary(held={"sharpe": 1.305, "total_return": 0.4}), rows())
+    beside = [one.text.replace("\u202f", " ").replace("\u00a0", " ") for one in page.elements if one.name == "small"]
+    assert beside[0].endswith("; held 1.30")
+    assert beside[1].endswith("; held +40.0 %")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,6 +13,7 @@ from tradekit.errors import Interrupted
 from tradekit.learn.bundle import Bundle, copy_bundle, write_bundle
 from tradekit.learn.composite import composite_score
 from tradekit.learn.diagnosis import diagnose
+from tradekit.learn.held import held
 from tradekit.learn.manifest import manifest_of
 from tradekit.learn.recipe import Recipe
 from tradekit.learn.run import (
@@ -265,7 +267,9 @@ def _finished(training: Training, outcome: Outcome, split: Split, out: Path) -> 
 
     best, policy, weights = training.best()
     healthy, line = _verdict(outcome, best)
-    metrics = _metrics(outcome, best)
+    metrics, holding = _metrics(outcome, best), held(training.recipe, best.ledger.panel)
+    if healthy and math.isfinite(holding["sharpe"]):
+        line += f"; buying and holding has {holding['sharpe']:.2f}"
     manifest = manifest_of(training.recipe, training.task, split, metrics)
     bundle = write_bundle(out / BUNDLE, manifest, write(policy, TORCHSCRIPT), save(weights))
     said = {
@@ -275,6 +279,7 @@ def _finished(training: Training, outcome: Outcome, split: Split, out: Path) -> 
         "why": outcome.why,
         "seconds": round(outcome.rows[-1]["seconds"], 3),
         "metrics": metrics,
+        "held": holding,
         "score": composite_score(outcome.rows, best.sharpe),
         "alarms": outcome.alarms,
         "findings": [str(one) for one in diagnose(best.statistics)],

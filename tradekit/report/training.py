@@ -111,14 +111,20 @@ def _tiles(summary: dict[str, Any]) -> Markup:
         )
 
     nats = f"{percent(told['policy_action_entropy_normalised'], 0)} of the most there is"
+    held = summary.get("held")
+    ratio, earned = (
+        ("", "")
+        if held is None
+        else (f"; held {number(held['sharpe'])}", f"; held {percent(held['total_return'], sign=True)}")
+    )
     return tag(
         "dl",
-        tile("Validation Sharpe", "validation_sharpe", number(told["validation_sharpe"]), "annual, best checkpoint"),
+        tile("Validation Sharpe", "validation_sharpe", number(told["validation_sharpe"]), f"best checkpoint{ratio}"),
         tile(
             "Validation return",
             "validation_total_return",
             percent(told["validation_total_return"], sign=True),
-            f"{percent(told['exposure'], 0)} invested",
+            f"{percent(told['exposure'], 0)} invested{earned}",
         ),
         tile(
             "Trades a year",
